@@ -1,0 +1,113 @@
+#include "common/base/bytes.h"
+
+#include <cassert>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+namespace aphlict {
+
+struct SharedBytes::Buffer {
+  std::uint32_t references;
+  char data[];
+};
+
+SharedBytes::SharedBytes(const SharedBytes& other)
+    : buffer_(other.buffer_), offset_(other.offset_), length_(other.length_) {
+  if (buffer_ != nullptr) ++buffer_->references;
+}
+
+SharedBytes::SharedBytes(SharedBytes&& other) noexcept
+    : buffer_(std::exchange(other.buffer_, nullptr)),
+      offset_(std::exchange(other.offset_, 0)),
+      length_(std::exchange(other.length_, 0)) {}
+
+SharedBytes& SharedBytes::operator=(SharedBytes other) noexcept {
+  std::swap(buffer_, other.buffer_);
+  std::swap(offset_, other.offset_);
+  std::swap(length_, other.length_);
+  return *this;
+}
+
+SharedBytes::~SharedBytes() {
+  if (buffer_ != nullptr && --buffer_->references == 0) std::free(buffer_);
+}
+
+SharedBytes SharedBytes::Uninitialized(std::size_t size, char** data) {
+  assert(size <= std::numeric_limits<std::uint32_t>::max());
+  SharedBytes result;
+  result.buffer_ = static_cast<Buffer*>(std::malloc(sizeof(Buffer) + size));
+  if (result.buffer_ == nullptr) throw std::bad_alloc();
+  result.buffer_->references = 1;
+  result.length_ = static_cast<std::uint32_t>(size);
+  *data = result.buffer_->data;
+  return result;
+}
+
+SharedBytes SharedBytes::Concat(std::string_view first, std::string_view second) {
+  char* data = nullptr;
+  SharedBytes result = Uninitialized(first.size() + second.size(), &data);
+  if (!first.empty()) std::memcpy(data, first.data(), first.size());
+  if (!second.empty()) std::memcpy(data + first.size(), second.data(), second.size());
+  return result;
+}
+
+SharedBytes SharedBytes::Slice(std::size_t offset, std::size_t length) const {
+  assert(offset <= length_);
+  SharedBytes result = *this;
+  result.offset_ += static_cast<std::uint32_t>(offset);
+  result.length_ = static_cast<std::uint32_t>(std::min(length, length_ - offset));
+  return result;
+}
+
+const char* SharedBytes::data() const {
+  return buffer_ == nullptr ? nullptr : buffer_->data + offset_;
+}
+
+namespace {
+
+// The length of the well-formed sequence that starts at `at`, 0 if there is none (Unicode 15, table 3-7).
+std::size_t SequenceLength(const unsigned char* at, std::size_t available) {
+  auto continues = [&](std::size_t i, unsigned char low, unsigned char high) {
+    return i < available && at[i] >= low && at[i] <= high;
+  };
+  const unsigned char lead = at[0];
+  if (lead < 0x80) return 1;
+  if (lead >= 0xc2 && lead <= 0xdf) return continues(1, 0x80, 0xbf) ? 2 : 0;
+  if (lead >= 0xe0 && lead <= 0xef) {
+    const unsigned char low = lead == 0xe0 ? 0xa0 : 0x80;
+    const unsigned char high = lead == 0xed ? 0x9f : 0xbf;
+    return continues(1, low, high) && continues(2, 0x80, 0xbf) ? 3 : 0;
+  }
+  if (lead >= 0xf0 && lead <= 0xf4) {
+    const unsigned char low = lead == 0xf0 ? 0x90 : 0x80;
+    const unsigned char high = lead == 0xf4 ? 0x8f : 0xbf;
+    return continues(1, low, high) && continues(2, 0x80, 0xbf) && continues(3, 0x80, 0xbf) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool IsUtf8(std::string_view text) {
+  const auto* at = reinterpret_cast<const unsigned char*>(text.data());
+  std::size_t left = text.size();
+  while (left > 0) {
+    std::uint64_t eight;
+    if (left >= sizeof(eight)) {
+      std::memcpy(&eight, at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        left -= sizeof(eight);
+        continue;
+      }
+    }
+    const std::size_t length = SequenceLength(at, left);
+    if (length == 0) return false;
+    at += length;
+    left -= length;
+  }
+  return true;
+}
+
+}  // namespace aphlict

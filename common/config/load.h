@@ -1,0 +1,38 @@
+// The file and the command line, into Settings.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/config/settings.h"
+
+namespace aphlict::config {
+
+// What became of a command line.
+struct Invocation {
+  enum class Action { kRun, kCheckConfig, kExit };
+  Action action = Action::kRun;
+  Settings settings;  // for kRun and kCheckConfig
+  // For kExit: what to print and where, and the exit code of sysexits(3): 0 after --help and --version, 64 for
+  // a wrong option, 78 for a wrong configuration, 77 or 66 for a file that cannot be read.
+  int exit_code = 0;
+  std::string text;
+  bool to_stderr = false;
+};
+
+// Reads the options of a role and the file they name. Reports every problem at once, one line each, with file
+// and key, or with the option: "/etc/aphlict.json: servers[1].port: expected a number from 0 to 65535, got a
+// string (line 7)".
+Invocation Load(Role role, int argc, const char* const* argv);
+
+// The file's part alone: merges the configuration `text` of the file named `file` into `*settings`, and adds
+// a line to `*problems` for each thing that is wrong. Exposed for tests and fuzzing.
+void ReadFile(std::string_view file, std::string_view text, Settings* settings,
+              std::vector<std::string>* problems);
+
+// "127.0.0.1:22281", "[::1]:22280", "name:22280", ":22280" or "22280" (the host stays as `*host` was).
+// Returns the problem, or nothing.
+std::string ParseListenAddress(std::string_view text, std::string* host, std::uint16_t* port);
+
+}  // namespace aphlict::config

@@ -1,0 +1,74 @@
+// What a node was told to do: the configuration file and the command line, read, checked and merged.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/base/time.h"
+#include "common/http/head.h"
+
+namespace aphlict::config {
+
+enum class Role { kMaster, kRepeater };
+
+// Who connects to a listener; the spelling in the file is "admin", "client", "repeater".
+enum class ServerType { kAdmin, kClient, kRepeater };
+std::string_view ServerTypeName(ServerType type);
+
+struct Server {
+  ServerType type;
+  std::string host;        // an IPv4 or IPv6 address without brackets, or a name
+  std::uint16_t port = 0;  // 0: one that the kernel chooses, which the log tells
+  std::string where;       // what set it, for errors: "servers[1]" or "--admin"
+};
+
+// One group of upstreams: the ways to one master. A repeater follows one of them at a time.
+struct UpstreamGroup {
+  std::vector<http::Url> urls;         // at least one; scheme http
+  std::vector<std::string> instances;  // only these are asked for; none: all
+};
+
+// The bounds. Each is a key of `limits` in the file; what happens past it is in README.md.
+struct Limits {
+  std::size_t publish_bytes = 8 * 1024 * 1024;        // "publish.bytes"
+  int json_depth = 1024;                              // "json.depth"
+  std::size_t message_subscribers = 65'536;           // "message.subscribers"
+  std::size_t instance_bytes = 128;                   // "instance.bytes"
+  std::size_t instances = 65'536;                     // "instances"
+  std::size_t head_bytes = 16 * 1024;                 // "head.bytes"
+  std::size_t head_fields = 100;                      // "head.fields"
+  seconds head_time{10};                              // "head.seconds"
+  std::size_t clients = 0;                            // "clients"; 0: descriptors - 256
+  std::size_t command_bytes = 1024 * 1024;            // "command.bytes"
+  std::size_t command_fragments = 1024;               // "command.fragments"
+  seconds command_time{30};                           // "command.seconds"
+  std::size_t client_subscriptions = 65'536;          // "client.subscriptions"
+  std::size_t client_subscription_bytes = 4 * 1024 * 1024;  // "client.subscription.bytes"
+  std::size_t client_stalled_bytes = 1024 * 1024;     // "client.stalled.bytes": unsent, and …
+  seconds client_stalled_time{5};                     // "client.stalled.seconds": … no progress for as long
+  std::size_t client_unsent_bytes = 8 * 1024 * 1024;  // "client.unsent.bytes"
+  seconds history_time{60};                           // "history.seconds"
+  std::size_t history_bytes = 64 * 1024 * 1024;       // "history.bytes"
+  std::size_t repeaters = 1024;                       // "repeaters"
+};
+
+struct Settings {
+  Role role = Role::kMaster;
+  std::string file;  // empty: none
+  std::vector<Server> servers;
+  std::vector<UpstreamGroup> upstream;  // of a repeater: at least one
+  std::vector<std::string> log_paths;   // none: stderr
+  LogLevel log_level = LogLevel::kInfo;
+  std::string pidfile;
+  std::string name;        // how this node calls itself in the status; the host's name by default
+  std::string public_url;  // the URL that browsers reach its client port by, or empty
+  bool reuse_port = false;
+  bool insecure_feed = false;
+  Limits limits;
+  std::vector<std::string> notices;  // to log as warnings at the start: what was accepted but has no effect
+};
+
+}  // namespace aphlict::config

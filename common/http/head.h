@@ -1,0 +1,74 @@
+// The heads of HTTP/1.1 messages as values (RFC 9112 sections 2 to 5).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace aphlict::http {
+
+struct Header {
+  std::string name;   // as sent; compared without regard to case
+  std::string value;  // without the white space around it
+};
+
+class Headers {
+ public:
+  void Add(std::string name, std::string value) { all_.push_back({std::move(name), std::move(value)}); }
+  // The value of the first header of that name, or nothing.
+  std::optional<std::string_view> Find(std::string_view name) const;
+  std::size_t Count(std::string_view name) const;
+  // Whether a comma-separated list in any header of that name has `token`, without regard to case
+  // (RFC 9110 section 5.6.1): `Connection: keep-alive, Upgrade` has `upgrade`.
+  bool HasToken(std::string_view name, std::string_view token) const;
+  const std::vector<Header>& all() const { return all_; }
+
+ private:
+  std::vector<Header> all_;
+};
+
+struct RequestHead {
+  std::string method;  // "GET"
+  std::string target;  // as sent: "/status/?instance=dog"
+  int version_minor = 1;  // of HTTP/1.x
+  Headers headers;
+  bool keep_alive = false;        // RFC 9112 section 9.3
+  bool expects_continue = false;  // RFC 9110 section 10.1.1, only where a body follows
+
+  std::string_view path() const;   // the target up to '?'
+  std::string_view query() const;  // what follows '?', or nothing
+};
+
+struct ResponseHead {
+  int status = 0;
+  Headers headers;
+};
+
+bool EqualsIgnoreCase(std::string_view a, std::string_view b);
+
+// Decodes application/x-www-form-urlencoded text: %XX to the byte, '+' to a space; a '%' without two hex
+// digits stays.
+std::string PercentDecode(std::string_view text);
+
+// The value of the first parameter `name` of a query (`a=1&b=2`), decoded.
+std::optional<std::string> QueryParameter(std::string_view query, std::string_view name);
+
+// An http(s) or ws(s) URL in its parts. `host` has no brackets around an IPv6 address. Errors: no scheme of
+// `http`, `https`, `ws`, `wss`; no host; a port outside 1 to 65535; user information; a fragment.
+struct Url {
+  std::string scheme;
+  std::string host;
+  std::uint16_t port = 0;  // the scheme's own where none is given
+  std::string path = "/";  // with the query
+
+  bool secure() const { return scheme == "https" || scheme == "wss"; }
+  // "host:port", with brackets around an IPv6 address.
+  std::string authority() const;
+};
+Result<Url> ParseUrl(std::string_view text);
+
+}  // namespace aphlict::http

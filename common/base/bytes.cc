@@ -9,7 +9,7 @@ namespace aphlict {
 
 struct SharedBytes::Buffer {
   std::uint32_t references;
-  char data[];
+  char data[1];  // and on: the buffer is as long as it was asked for
 };
 
 SharedBytes::SharedBytes(const SharedBytes& other)

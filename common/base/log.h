@@ -38,10 +38,10 @@ class Log {
  public:
   using Fields = std::initializer_list<LogField>;
 
-  // Writes to each of `paths` (appending), or to stderr where there are none.
+  // Writes to each of `paths` (appending), or to stderr where there are none. REQUIRES: SIGPIPE is ignored.
   // Errors: a path that cannot be opened; code is an exit code of sysexits(3).
   static Result<std::unique_ptr<Log>> Open(const std::vector<std::string>& paths, LogLevel level);
-  // Collects lines in `*lines` instead, for tests. `lines` must outlive the log.
+  // Collects lines in `*lines` instead, without their time, for tests. `lines` must outlive the log.
   static std::unique_ptr<Log> ForTest(std::vector<std::string>* lines);
   ~Log();
 
@@ -69,7 +69,7 @@ class Log {
   std::unique_ptr<Impl> impl_;
 };
 
-// Lets the first `burst` events of each interval through, and counts the rest, which the next line reports:
+// Lets the first `burst` events of each 10 seconds through, and counts the rest, which the next line reports:
 // what a stranger can cause again and again must not fill a disk.
 class LogLimiter {
  public:

@@ -27,9 +27,13 @@ struct Invocation {
 Invocation Load(Role role, int argc, const char* const* argv);
 
 // The file's part alone: merges the configuration `text` of the file named `file` into `*settings`, and adds
-// a line to `*problems` for each thing that is wrong. Exposed for tests and fuzzing.
-void ReadFile(std::string_view file, std::string_view text, Settings* settings,
-              std::vector<std::string>* problems);
+// a line to `*problems` for each thing that is wrong. Returns the types that the file switches off
+// (`"port": null`).
+std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
+                                 std::vector<std::string>* problems);
+
+// A URL that a repeater can follow. Errors: it is none, or it needs TLS.
+Result<http::Url> ParseUpstreamUrl(const std::string& text);
 
 // "127.0.0.1:22281", "[::1]:22280", "name:22280", ":22280" or "22280" (the host stays as `*host` was).
 // Returns the problem, or nothing.

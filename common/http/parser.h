@@ -1,6 +1,6 @@
 // Requests out of bytes (RFC 9112), with bounds and without leniency. llhttp in strict mode does the
 // grammar. What its version lets through although the RFC does not (a bare CR, a bare LF, folded header
-// lines, several Hosts), and all sizes, are checked here.
+// lines, several Hosts), and all sizes, are checked here. Trailers are checked like headers, and dropped.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ struct ParserLimits {
 // Parses one request after another from a connection's bytes.
 //
 // Errors of Feed: the request can not be understood; `code` is the status to answer with (400, 413, 417,
-// 431, 501 for a transfer coding we do not have, 505), `text` the reason for the answer's body. The
+// 431, 501 for a transfer coding or method we do not have, 505), `text` the reason for the answer's body. The
 // connection has lost its framing and must be closed after the answer.
 class RequestParser {
  public:

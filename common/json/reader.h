@@ -2,6 +2,7 @@
 // surrogate escapes and numbers of any size included. Iterative, so that no input can exhaust the stack.
 #pragma once
 
+#include <cstddef>
 #include <string_view>
 
 #include "common/base/result.h"
@@ -30,6 +31,9 @@ class Events {
 struct ReadOptions {
   int max_depth = 1024;   // nested arrays and objects
   bool comments = false;  // whether /* */ and // comments are skipped, as in configuration files
+  // Where given, it is set before each event to a place on the line of what the event is about: the bracket
+  // that opens or closes, else right behind it.
+  std::size_t* offset = nullptr;
 };
 
 // Reads one document; nothing but white space may follow it. An error says where and what: "at byte 12:

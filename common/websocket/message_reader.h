@@ -46,14 +46,16 @@ class MessageReader {
   MessageReader& operator=(const MessageReader&) = delete;
 
   // Reads all of `bytes`. After kClosed the rest is ignored. Whatever the bytes are, what is allocated stays
-  // within the limits and some 100 KB of wslay's own (it queues an answer for each ping of a 4 KiB piece;
-  // they are thrown away, the owner answers pings itself).
-  // `events` may ask to stop by calling Stop(): the rest of `bytes` is then ignored, too.
+  // within the limits (for a moment twice the message, while its buffer grows) and some 100 KB of wslay's own (it
+  // queues an answer for each ping of a 4 KiB piece; they are thrown away, the owner answers pings itself).
+  // `events` may ask to stop by calling Stop(): the rest of `bytes` is then ignored, too, and the result is
+  // kClosed; the owner knows its reason.
   Status Read(std::string_view bytes, ReaderEvents& events);
   void Stop();
+  Status status() const;  // as after the last Read()
 
   // After kClosed: the code to close with, which is the peer's own when it sent one (kNoStatusReceived when
-  // its close frame had none), and the reason in words when the peer broke a rule.
+  // its close frame had none), and the reason: the peer's own, or in words the rule that it broke.
   bool closed_by_peer() const;
   std::uint16_t close_code() const;
   std::string_view close_reason() const;

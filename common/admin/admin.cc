@@ -1,0 +1,51 @@
+#include "common/admin/admin.h"
+
+#include "common/base/bytes.h"
+#include "common/http/head.h"
+
+namespace aphlict::admin {
+
+Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log)
+    : options_(options), status_(status), publish_(publish), http_(loop, "admin", options.http, log, *this) {}
+
+void Admin::OnRequest(const server::Request& request) {
+  const auto refuse = [&](int status, std::string_view reason, const char* allow = nullptr) {
+    http::Response response = http::ErrorResponse(status, reason);
+    if (allow != nullptr) response.headers.push_back({"Allow", allow});
+    http_.Respond(request.connection, response);
+  };
+  const http::RequestHead& head = request.head;
+  std::string instance = http::QueryParameter(head.query(), "instance").value_or("");
+  if (instance.empty()) instance = "default";
+  if (!IsUtf8(instance)) return refuse(400, "the instance's name is not UTF-8");
+  if (instance.size() > options_.instance_bytes) {
+    return refuse(400, "the instance's name is longer than " + std::to_string(options_.instance_bytes) + " bytes");
+  }
+  if (head.path() == "/") {
+    if (head.method != "POST") return refuse(405, "publish with POST", "POST");
+    return OnPost(request, instance);
+  }
+  if (head.path() == "/status/") {
+    if (head.method != "GET" && head.method != "HEAD") return refuse(405, "the status is read with GET", "GET, HEAD");
+    http::Response response;
+    response.content_type = "application/json";
+    response.body = status_.StatusOf(instance);
+    return http_.Respond(request.connection, response);
+  }
+  refuse(404, "there is nothing here; publish with POST /, status is at /status/");
+}
+
+void Admin::OnPost(const server::Request& request, const std::string& instance) {
+  // A browser adds this header whenever a page makes it post somewhere, and libcurl does not: no page of the web
+  // may publish through a browser that reaches this port.
+  if (request.head.headers.Find("Origin")) {
+    return http_.Respond(request.connection, http::ErrorResponse(403, "a web page may not publish (Origin header)"));
+  }
+  if (publish_ == nullptr) {
+    return http_.Respond(request.connection,
+                         http::ErrorResponse(503, "this is a repeater; publish to a master's admin port"));
+  }
+  publish_->OnPublish(request.connection, instance, request.body);
+}
+
+}  // namespace aphlict::admin

@@ -1,0 +1,50 @@
+// The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), and errors in words.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "common/admin/status.h"
+#include "common/base/log.h"
+#include "common/server/http_server.h"
+
+namespace aphlict::admin {
+
+// Whoever takes publishes.
+class PublishHandler {
+ public:
+  virtual ~PublishHandler() = default;
+  // `body` may be taken. Answered by Admin::Respond(), now or later.
+  virtual void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) = 0;
+};
+
+class Admin : private server::HttpHandler {
+ public:
+  struct Options {
+    std::size_t instance_bytes = 128;
+    server::HttpLimits http;
+  };
+
+  // `publish` is null on a node that takes none. All references outlive it.
+  Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
+
+  // As server::HttpServer has them.
+  Result<net::Address> Bind(const net::Address& address) { return http_.Bind(address, false); }
+  Result<void> Listen() { return http_.Listen(); }
+  void Shutdown() { http_.Shutdown(); }
+  void Respond(server::ConnectionId connection, const http::Response& response) {
+    http_.Respond(connection, response);
+  }
+
+ private:
+  void OnRequest(const server::Request& request) override;
+  void OnPost(const server::Request& request, const std::string& instance);
+
+  Options options_;
+  const StatusSource& status_;
+  PublishHandler* publish_;
+  server::HttpServer http_;
+};
+
+}  // namespace aphlict::admin

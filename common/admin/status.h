@@ -1,0 +1,47 @@
+// What GET /status/ tells: Aphlict's keys for one instance, and the tree below the node.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/time.h"
+#include "common/feed/tree.h"
+#include "common/history/history.h"
+#include "common/history/instances.h"
+
+namespace aphlict::admin {
+
+// Whoever can tell the status, as JSON text.
+class StatusSource {
+ public:
+  virtual ~StatusSource() = default;
+  virtual std::string StatusOf(std::string_view instance) const = 0;
+};
+
+// One way to a master, as a repeater follows it.
+struct UpstreamStatus {
+  std::string url;
+  bool connected = false;
+  bool synchronised = false;
+  std::string node;  // of the node above, when connected
+  std::string name;
+};
+
+// Everything that a status is made of. References are borrowed for the call.
+struct StatusInput {
+  std::string_view instance;
+  std::string_view role;  // "master" or "repeater"
+  Time started;
+  Time now;
+  const history::History& history;
+  const history::Instances& instances;
+  const feed::Tree& tree;
+  std::vector<UpstreamStatus> upstreams;
+  std::uint64_t gaps = 0;
+  std::uint64_t repeats = 0;
+};
+
+std::string WriteStatus(const StatusInput& input);
+
+}  // namespace aphlict::admin

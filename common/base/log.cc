@@ -1,0 +1,364 @@
+#include "common/base/log.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <utility>
+
+#include "common/base/bytes.h"
+
+namespace aphlict {
+
+namespace {
+
+constexpr std::size_t kMaxBuffered = 256 * 1024;
+constexpr std::int64_t kLimiterSeconds = 10;
+constexpr char kPattern[] = "time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v";
+
+// Exit codes of sysexits(3).
+constexpr int kExSystem = 71;
+constexpr int kExPermission = 77;
+constexpr int kExConfig = 78;
+
+spdlog::level::level_enum ToSpdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      break;
+  }
+  return spdlog::level::err;
+}
+
+bool IsControl(unsigned char byte) { return byte < 0x20 || byte == 0x7f; }
+
+bool NeedsQuotes(std::string_view value) {
+  if (value.empty() || !IsUtf8(value)) return true;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(value[i]);
+    if (IsControl(byte) || byte == ' ' || byte == '"' || byte == '=') return true;
+    // U+0080 to U+009F are control characters, too: some terminals take U+009B for an escape
+    // sequence.
+    if (byte == 0xc2 && static_cast<unsigned char>(value[i + 1]) < 0xa0) return true;
+  }
+  return false;
+}
+
+void AppendHex(std::string& out, unsigned char byte) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  out.append("\\x");
+  out.push_back(kDigits[byte >> 4]);
+  out.push_back(kDigits[byte & 0xf]);
+}
+
+// The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or a control
+// character.
+std::size_t PrintableLength(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  if (IsControl(lead)) return 0;
+  const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (!IsUtf8(text.substr(0, length))) return 0;
+  return lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0 ? 0 : length;
+}
+
+void AppendValue(std::string& line, std::string_view value) {
+  if (!NeedsQuotes(value)) {
+    line.append(value);
+    return;
+  }
+  line.push_back('"');
+  while (!value.empty()) {
+    std::size_t length = PrintableLength(value);
+    if (value[0] == '"' || value[0] == '\\') {
+      line.push_back('\\');
+      line.push_back(value[0]);
+    } else if (value[0] == '\n') {
+      line.append("\\n");
+    } else if (length == 0) {
+      AppendHex(line, static_cast<unsigned char>(value[0]));
+    } else {
+      line.append(value.substr(0, length));
+    }
+    value.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  line.push_back('"');
+}
+
+// A place that takes bytes, as far as it does without blocking.
+class Output {
+ public:
+  static Result<Output> OpenFile(const std::string& path);
+  // The process's stderr, which other processes may share: its description, and with it its flags,
+  // stays as it is.
+  static Output Stderr();
+
+  Output(Output&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), how_(other.how_), owned_(other.owned_) {}
+  Output& operator=(Output&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(how_, other.how_);
+    std::swap(owned_, other.owned_);
+    return *this;
+  }
+  ~Output() {
+    if (owned_ && fd_ >= 0) close(fd_);
+  }
+
+  // How many bytes from the front of `bytes` were taken: 0 while it is full, or broken.
+  std::size_t Write(std::string_view bytes);
+
+ private:
+  enum class How {
+    kWrite,      // a regular file, or a description of our own that does not block
+    kSend,       // a socket: journald's
+    kPollFirst,  // one that may block
+  };
+
+  Output(int fd, How how, bool owned) : fd_(fd), how_(how), owned_(owned) {}
+  ssize_t WriteOnce(std::string_view bytes);
+
+  int fd_;
+  How how_;
+  bool owned_;
+};
+
+Result<Output> Output::OpenFile(const std::string& path) {
+  // O_NONBLOCK is for a FIFO; files do not mind it.
+  const int fd =
+      open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+  if (fd >= 0) return Output(fd, How::kWrite, true);
+
+  int code = kExConfig;
+  if (errno == EACCES || errno == EPERM) code = kExPermission;
+  if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOSPC || errno == EIO) {
+    code = kExSystem;
+  }
+  return Error{"open log " + path + ": " + std::strerror(errno), code};
+}
+
+Output Output::Stderr() {
+  struct stat status;
+  // Closed: the number may soon be that of something else, which must not get the lines.
+  if (fstat(STDERR_FILENO, &status) != 0) return {-1, How::kWrite, false};
+  if (S_ISREG(status.st_mode)) return {STDERR_FILENO, How::kWrite, false};
+  if (S_ISSOCK(status.st_mode)) return {STDERR_FILENO, How::kSend, false};
+  const int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (own >= 0) return {own, How::kWrite, true};
+  return {STDERR_FILENO, How::kPollFirst, false};
+}
+
+ssize_t Output::WriteOnce(std::string_view bytes) {
+  switch (how_) {
+    case How::kWrite:
+      return write(fd_, bytes.data(), bytes.size());
+    case How::kSend:
+      return send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    case How::kPollFirst:
+      break;
+  }
+  // A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)); of other things this is a
+  // guess.
+  pollfd poll_fd{fd_, POLLOUT, 0};
+  if (poll(&poll_fd, 1, 0) != 1 || (poll_fd.revents & POLLOUT) == 0) return 0;
+  return write(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
+}
+
+std::size_t Output::Write(std::string_view bytes) {
+  std::size_t taken = 0;
+  while (taken < bytes.size()) {
+    const ssize_t result = WriteOnce(bytes.substr(taken));
+    if (result < 0 && errno == EINTR) continue;
+    if (result <= 0) break;
+    taken += static_cast<std::size_t>(result);
+  }
+  return taken;
+}
+
+std::unique_ptr<spdlog::formatter> MakeFormatter(std::string pattern, std::string end) {
+  return std::make_unique<spdlog::pattern_formatter>(
+      std::move(pattern), spdlog::pattern_time_type::utc, std::move(end));
+}
+
+// Collects lines in a vector, for tests.
+class TestSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  explicit TestSink(std::vector<std::string>* lines)
+      : base_sink(MakeFormatter("level=%l %v", "")), lines_(lines) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    lines_->emplace_back(line.data(), line.size());
+  }
+  void flush_() override {}
+
+  std::vector<std::string>* lines_;
+};
+
+}  // namespace
+
+// Lines on their way to one output. spdlog's own sinks block, and do not open their files anew.
+class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ public:
+  Sink(std::string path, Output output)
+      : base_sink(MakeFormatter(kPattern, "\n")),
+        path_(std::move(path)),
+        output_(std::move(output)) {}
+
+  const std::string& path() const { return path_; }  // empty: stderr
+
+  // What the old file has not taken goes to the new one.
+  Result<void> Reopen() {
+    flush_();
+    Result<Output> output = Output::OpenFile(path_);
+    if (!output) return output.error();
+    output_ = std::move(*output);
+    return {};
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    const std::string line = Format(message);
+    if (!Fits(line.size())) WriteBuffer();
+    ReportDropped();
+    if (dropped_ > 0 || !Fits(line.size())) {
+      ++dropped_;
+    } else {
+      buffer_ += line;
+    }
+  }
+
+  void flush_() override {
+    WriteBuffer();
+    if (dropped_ == 0) return;
+    ReportDropped();
+    WriteBuffer();
+  }
+
+  std::string Format(const spdlog::details::log_msg& message) {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    return {line.data(), line.size()};
+  }
+
+  bool Fits(std::size_t size) const { return buffer_.size() + size <= kMaxBuffered; }
+
+  void WriteBuffer() { buffer_.erase(0, output_.Write(buffer_)); }
+
+  // Says where lines are missing, in their place.
+  void ReportDropped() {
+    if (dropped_ == 0) return;
+    const std::string text = "event=log_lines_dropped count=" + std::to_string(dropped_);
+    const std::string line = Format({"", spdlog::level::warn, text});
+    if (!Fits(line.size())) return;
+    buffer_ += line;
+    dropped_ = 0;
+  }
+
+  std::string path_;
+  Output output_;
+  std::string buffer_;  // whole lines, but for the first, whose beginning may be written
+  std::int64_t dropped_ = 0;
+};
+
+class Log::Impl {
+ public:
+  std::vector<std::shared_ptr<Sink>> sinks;
+  std::unique_ptr<spdlog::logger> logger;
+  std::string line;  // reused
+};
+
+Log::Log(LogLevel level) : level_(level), impl_(std::make_unique<Impl>()) {}
+
+Log::~Log() { Flush(); }
+
+Result<std::unique_ptr<Log>> Log::Open(const std::vector<std::string>& paths, LogLevel level) {
+  std::unique_ptr<Log> log(new Log(level));
+  for (const std::string& path : paths) {
+    Result<Output> output = Output::OpenFile(path);
+    if (!output) return output.error();
+    log->impl_->sinks.push_back(std::make_shared<Sink>(path, std::move(*output)));
+  }
+  if (paths.empty()) log->impl_->sinks.push_back(std::make_shared<Sink>("", Output::Stderr()));
+
+  const auto& sinks = log->impl_->sinks;
+  log->impl_->logger = std::make_unique<spdlog::logger>("", sinks.begin(), sinks.end());
+  log->impl_->logger->set_level(spdlog::level::trace);  // level_ decides
+  log->impl_->logger->flush_on(spdlog::level::err);
+  return log;
+}
+
+std::unique_ptr<Log> Log::ForTest(std::vector<std::string>* lines) {
+  std::unique_ptr<Log> log(new Log(LogLevel::kDebug));
+  log->impl_->logger = std::make_unique<spdlog::logger>("", std::make_shared<TestSink>(lines));
+  log->impl_->logger->set_level(spdlog::level::trace);
+  return log;
+}
+
+void Log::Write(LogLevel level, std::string_view event, Fields fields) {
+  if (!enabled(level)) return;
+  std::string& line = impl_->line;
+  line.assign("event=").append(event);
+  for (const LogField& field : fields) {
+    line.append(" ").append(field.key).append("=");
+    if (field.is_number) {
+      line.append(std::to_string(field.number));
+    } else {
+      AppendValue(line, field.text);
+    }
+  }
+  impl_->logger->log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+void Log::Flush() {
+  if (impl_->logger != nullptr) impl_->logger->flush();
+}
+
+void Log::Reopen() {
+  for (const std::shared_ptr<Sink>& sink : impl_->sinks) {
+    if (sink->path().empty()) continue;
+    const Result<void> reopened = sink->Reopen();
+    if (!reopened) Error("log_reopen_failed", {{"error", reopened.error().text}});
+  }
+}
+
+Result<LogLevel> ParseLogLevel(std::string_view name) {
+  if (name == "debug") return LogLevel::kDebug;
+  if (name == "info") return LogLevel::kInfo;
+  if (name == "warning") return LogLevel::kWarning;
+  if (name == "error") return LogLevel::kError;
+  return Error{"expected debug, info, warning or error, got \"" + std::string(name) + "\""};
+}
+
+bool LogLimiter::Allow(std::int64_t now_seconds, std::int64_t* suppressed) {
+  const std::int64_t interval = now_seconds / kLimiterSeconds;
+  if (interval != interval_) {
+    interval_ = interval;
+    written_ = 0;
+  }
+  if (written_ >= burst_) {
+    ++suppressed_;
+    return false;
+  }
+  ++written_;
+  *suppressed = std::exchange(suppressed_, 0);
+  return true;
+}
+
+}  // namespace aphlict

@@ -1,0 +1,80 @@
+// One browser: its WebSocket, its subscriptions, and a replay under way.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/time.h"
+#include "common/clients/command.h"
+#include "common/clients/subscriptions.h"
+#include "common/history/instances.h"
+#include "common/server/websocket_connection.h"
+
+namespace aphlict::clients {
+
+class Clients;
+
+// The subscriptions of an instance, and the instance.
+struct Audience {
+  history::Instance* instance;
+  SubscriptionIndex index;
+  std::size_t clients = 0;
+};
+
+// Owned by Clients, which is told of everything that concerns more than this one.
+class Client : public Subscriber, private server::WebSocketHandler {
+ public:
+  Client(Clients& owner, std::uint64_t id, Audience& audience, net::StreamPtr stream);
+
+  void Receive(std::string_view bytes) { connection_.Receive(bytes); }
+
+  // Sends a message's frame, unless a replay is under way, which will come to it in its order.
+  // Returns false when the client has more unsent than it may, and must be cut.
+  bool Deliver(const SharedBytes& frame);
+
+  // Looks whether the client keeps up, answers, and finishes what it begins. Returns the close code and reason to
+  // cut it with, or 0.
+  std::uint16_t Check(Time now, const char** reason);
+
+  void Close(std::uint16_t code, std::string_view reason) { connection_.Close(code, reason); }
+
+  std::uint64_t id() const { return id_; }
+  Audience& audience() const { return audience_; }
+  std::string peer() const { return connection_.peer().ToString(); }
+  std::size_t unsent() const { return connection_.unsent(); }
+
+  // Its place in the owner's list, which the owner keeps.
+  std::uint32_t place = 0;
+
+ private:
+  // A replay is a position in the history, like a feed: it is sent as the socket takes it, together with what
+  // arrives meanwhile, until it has come to the end.
+  struct ReplayState {
+    std::uint64_t position;
+    std::uint64_t live_from;     // positions from here on arrived after the request: sent whatever their age
+    Time since;                  // what was accepted before is left out
+    std::vector<Duration> next;  // asked for while this one is under way
+  };
+
+  void OnMessage(websocket::Opcode opcode, std::string_view payload) override;
+  void OnClosed(std::uint16_t code, const std::string& reason) override;
+  void OnDrained() override { ContinueReplay(); }
+  void Execute(const Subscribe& subscribe);
+  void Execute(const Unsubscribe& unsubscribe);
+  void Execute(const Replay& replay);
+  void Execute(const Ping& ping);
+  void StartReplay(Duration age);
+  void ContinueReplay();
+
+  Clients& owner_;
+  Audience& audience_;
+  std::uint64_t id_;
+  server::WebSocketConnection connection_;
+  std::unique_ptr<ReplayState> replay_;
+  Time last_ping_{};
+};
+
+}  // namespace aphlict::clients

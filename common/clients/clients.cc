@@ -1,0 +1,179 @@
+#include "common/clients/clients.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/websocket/handshake.h"
+
+namespace aphlict::clients {
+
+namespace {
+
+// The sweep looks at each client once a second, a part of them at a time.
+constexpr Duration kSweepInterval = milliseconds(100);
+constexpr std::size_t kSweepParts = 10;
+
+std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_since_epoch()).count(); }
+
+}  // namespace
+
+Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::History& history,
+                 history::Instances& instances, Log& log)
+    : loop_(loop),
+      options_(options),
+      history_(history),
+      instances_(instances),
+      log_(log),
+      pong_frame_(websocket::EncodeFrame(websocket::Opcode::kText, R"({"type":"pong"})")),
+      readers_(websocket::Role::kServer, options.commands),
+      http_(loop, "client", options.http, log, *this),
+      sweep_(loop, [this] { Sweep(); }) {
+  sweep_.Start(kSweepInterval, kSweepInterval);
+  sweep_.Unref();
+}
+
+Clients::~Clients() {
+  for (const auto& client : clients_) client->audience().index.UnsubscribeAll(*client);
+}
+
+void Clients::FanOut(const history::Message& message) {
+  const history::Instance* instance = instances_.Find(message.instance());
+  const auto audience = audiences_.find(instance);
+  if (audience == audiences_.end()) return;
+  const SharedBytes frame = message.client_frame();
+  std::vector<Client*> over;  // cut afterwards: the index must not change under the walk
+  audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
+    auto& client = static_cast<Client&>(subscriber);
+    if (!client.Deliver(frame)) over.push_back(&client);
+  });
+  for (Client* client : over) {
+    Cut(*client, websocket::kTryAgainLater, "more unsent bytes than a client may have");
+  }
+}
+
+void Clients::Shutdown(std::uint16_t code, std::string_view reason) {
+  http_.StopListening();
+  while (!clients_.empty()) {
+    clients_.back()->Close(code, reason);
+    Remove(*clients_.back());
+  }
+}
+
+void Clients::OnRequest(const server::Request& request) {
+  const http::RequestHead& head = request.head;
+  if (!websocket::IsUpgrade(head)) {
+    http::Response response;
+    response.status = ready_ ? 501 : 503;
+    response.body = ready_ ? "HTTP/501 Use Websockets\n" : "HTTP/503 Not synchronised yet\n";
+    return http_.Respond(request.connection, response);
+  }
+  const auto refuse = [&](int status, std::string_view reason) {
+    ++counters_.refused;
+    http::Response response = http::ErrorResponse(status, reason);
+    if (status == 426) response.headers.push_back({"Sec-WebSocket-Version", "13"});
+    if (status == 405) response.headers.push_back({"Allow", "GET"});
+    http_.Respond(request.connection, response);
+  };
+  const auto accept = websocket::AcceptHandshake(head);
+  if (!accept) return refuse(accept.error().code, accept.error().text);
+  const std::string name = InstanceOfPath(head.path());
+  if (name.size() > options_.instance_bytes) return refuse(400, "the instance's name is too long");
+  history::Instance* instance = instances_.Get(name);
+  if (instance == nullptr) return refuse(503, "too many instances are in use");
+
+  auto& audience = audiences_[instance];
+  if (!audience) audience = std::make_unique<Audience>(Audience{instance, {}, 0});
+  std::string unread;
+  net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
+  stream->Write(websocket::SwitchingProtocols(*accept, ""));
+  clients_.push_back(std::make_unique<Client>(*this, next_id_++, *audience, std::move(stream)));
+  Client& client = *clients_.back();
+  client.place = static_cast<std::uint32_t>(clients_.size() - 1);
+  ++audience->clients;
+  ++counters_.accepted;
+  ++instance->clients_active;
+  ++instance->clients_total;
+  instances_.MarkChanged(*instance);
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.Debug("client_connected",
+               {{"client", client.id()}, {"peer", client.peer()}, {"instance", instance->name}});
+  }
+  client.Receive(unread);
+}
+
+void Clients::OnClosed(Client& client, std::uint16_t code, const std::string& reason) {
+  log_.Debug("client_closed", {{"client", client.id()}, {"code", code}, {"reason", reason}});
+  Remove(client);
+}
+
+void Clients::Cut(Client& client, std::uint16_t code, std::string_view reason) {
+  ++counters_.cut;
+  std::int64_t suppressed = 0;
+  if (cut_limiter_.Allow(Seconds(Now()), &suppressed)) {
+    log_.Warning("client_cut", {{"client", client.id()},
+                                {"peer", client.peer()},
+                                {"instance", client.audience().instance->name},
+                                {"code", code},
+                                {"reason", reason},
+                                {"unsent", client.unsent()},
+                                {"suppressed", suppressed}});
+  }
+  client.Close(code, reason);
+  Remove(client);
+}
+
+void Clients::Ignore(const Client& client, std::string_view reason) {
+  ++counters_.ignored;
+  std::int64_t suppressed = 0;
+  if (ignored_limiter_.Allow(Seconds(Now()), &suppressed)) {
+    log_.Warning("command_ignored", {{"client", client.id()},
+                                     {"instance", client.audience().instance->name},
+                                     {"reason", reason},
+                                     {"suppressed", suppressed}});
+  }
+}
+
+void Clients::CountDelivery(const Client& client, std::size_t bytes) {
+  ++counters_.deliveries;
+  counters_.delivered_bytes += bytes;
+  history::Instance& instance = *client.audience().instance;
+  ++instance.messages_out;
+  instances_.MarkChanged(instance);
+}
+
+void Clients::Remove(Client& client) {
+  Audience& audience = client.audience();
+  audience.index.UnsubscribeAll(client);
+  --audience.instance->clients_active;
+  instances_.MarkChanged(*audience.instance);
+  const std::uint32_t place = client.place;
+  loop_.DeleteLater(std::shared_ptr<Client>(std::move(clients_[place])));  // it may be on the stack
+  if (--audience.clients == 0) {
+    const auto found = audiences_.find(audience.instance);
+    loop_.DeleteLater(std::shared_ptr<Audience>(std::move(found->second)));  // after the client, which refers to it
+    audiences_.erase(found);
+  }
+  if (place + 1 < clients_.size()) {
+    clients_[place] = std::move(clients_.back());
+    clients_[place]->place = place;
+  }
+  clients_.pop_back();
+  http_.Release();
+}
+
+void Clients::Sweep() {
+  const Time now = Now();
+  const std::size_t part = (clients_.size() + kSweepParts - 1) / kSweepParts;
+  for (std::size_t i = 0; i < part && !clients_.empty(); ++i) {
+    if (sweep_at_ >= clients_.size()) sweep_at_ = 0;
+    Client& client = *clients_[sweep_at_];
+    const char* reason = nullptr;
+    if (const std::uint16_t code = client.Check(now, &reason); code != 0) {
+      Cut(client, code, reason);  // another takes its place
+    } else {
+      ++sweep_at_;
+    }
+  }
+}
+
+}  // namespace aphlict::clients

@@ -1,0 +1,101 @@
+// All browsers of a node: the port they come in by, and the fan-out of messages to them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/base/time.h"
+#include "common/clients/client.h"
+#include "common/history/history.h"
+#include "common/history/instances.h"
+#include "common/net/loop.h"
+#include "common/server/http_server.h"
+#include "common/websocket/message_reader.h"
+
+namespace aphlict::clients {
+
+struct ClientLimits {
+  int json_depth = 1024;
+  std::size_t instance_bytes = 128;
+  std::size_t subscriptions = 65'536;
+  std::size_t subscription_bytes = 4 * 1024 * 1024;
+  websocket::ReaderLimits commands;
+  Duration command_time = seconds(30);       // for a message to arrive whole
+  std::size_t stalled_bytes = 1024 * 1024;   // unsent, and …
+  Duration stalled_time = seconds(5);        // … nothing of it taken for as long
+  std::size_t unsent_bytes = 8 * 1024 * 1024;
+  Duration ping_interval = seconds(30);  // of silence, after which a client is pinged; cut after three
+  server::HttpLimits http;               // its `connections` is the bound on clients
+};
+
+struct ClientCounters {
+  std::uint64_t accepted = 0;
+  std::uint64_t deliveries = 0;
+  std::uint64_t delivered_bytes = 0;
+  std::uint64_t cut = 0;      // clients closed for breaking a bound
+  std::uint64_t ignored = 0;  // frames that were no command
+  std::uint64_t refused = 0;  // handshakes
+};
+
+class Clients : private server::HttpHandler {
+ public:
+  // All references outlive it.
+  Clients(net::Loop& loop, const ClientLimits& options, const history::History& history,
+          history::Instances& instances, Log& log);
+  ~Clients() override;
+
+  // As server::HttpServer has them.
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port) { return http_.Bind(address, reuse_port); }
+  Result<void> Listen() { return http_.Listen(); }
+  bool listening() const { return http_.listening(); }
+  // What plain GET is answered with: 501 when ready, 503 else.
+  void SetReady(bool ready) { ready_ = ready; }
+
+  // Sends a message to every client of its instance that subscribes to any of its PHIDs, once.
+  void FanOut(const history::Message& message);
+
+  // Closes the port, and every client with `code`.
+  void Shutdown(std::uint16_t code, std::string_view reason);
+
+  std::size_t size() const { return clients_.size(); }
+  const ClientCounters& counters() const { return counters_; }
+
+ private:
+  friend class Client;
+
+  void OnRequest(const server::Request& request) override;
+  void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
+  // Closes a client that broke a bound.
+  void Cut(Client& client, std::uint16_t code, std::string_view reason);
+  void Ignore(const Client& client, std::string_view reason);
+  void CountDelivery(const Client& client, std::size_t bytes);
+  void Remove(Client& client);
+  void Sweep();
+
+  net::Loop& loop_;
+  ClientLimits options_;
+  const history::History& history_;
+  history::Instances& instances_;
+  Log& log_;
+  LogLimiter cut_limiter_;
+  LogLimiter ignored_limiter_;
+  SharedBytes pong_frame_;
+  websocket::ReaderPool readers_;
+  server::HttpServer http_;
+  std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  std::uint64_t next_id_ = 1;
+  std::size_t sweep_at_ = 0;
+  bool ready_ = true;
+  ClientCounters counters_;
+  net::Timer sweep_;
+};
+
+}  // namespace aphlict::clients

@@ -1,0 +1,87 @@
+// Who subscribes to what, both ways: from a PHID to its subscribers, so that a message costs the clients it
+// matches, and from a subscriber to its PHIDs, so that its leaving costs its own subscriptions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/siphash.h"
+
+namespace aphlict::clients {
+
+class Subscriber;
+
+// A PHID somebody subscribes to. Owned by its index, for as long as it has subscribers.
+struct Topic {
+  struct Place {
+    Subscriber* subscriber;
+    std::uint32_t at;  // in the subscriber's list
+  };
+  std::string_view phid;  // the index's key
+  std::vector<Place> subscribers;
+};
+
+// One side of the relation; a client is one. Must leave its index before it dies.
+class Subscriber {
+ public:
+  std::size_t subscriptions() const { return topics_.size(); }
+  std::size_t subscription_bytes() const { return bytes_; }
+
+ private:
+  friend class SubscriptionIndex;
+  struct Place {
+    Topic* topic;
+    std::uint32_t at;  // in the topic's list
+  };
+  std::vector<Place> topics_;
+  std::unique_ptr<std::unordered_map<const Topic*, std::uint32_t>> places_;  // only with many topics
+  std::uint64_t visited_ = 0;  // the last visit of the index that met it
+  std::uint32_t bytes_ = 0;
+};
+
+// The index of one instance.
+class SubscriptionIndex {
+ public:
+  // Returns whether it is new.
+  bool Subscribe(Subscriber& subscriber, std::string_view phid);
+  // Returns whether there was such a subscription.
+  bool Unsubscribe(Subscriber& subscriber, std::string_view phid);
+  void UnsubscribeAll(Subscriber& subscriber);
+  bool IsSubscribed(const Subscriber& subscriber, std::string_view phid) const;
+
+  // Calls visit(Subscriber&) once for each that subscribes to any PHID which `message`'s ForEachSubscriber() gives.
+  // Nobody may subscribe or leave meanwhile.
+  template <class Message, class Visit>
+  void ForEachMatch(const Message& message, Visit visit) {
+    const std::uint64_t visit_number = ++visits_;
+    message.ForEachSubscriber([&](std::string_view phid) {
+      const auto found = topics_.find(phid);
+      if (found == topics_.end()) return true;
+      for (const Topic::Place& place : found->second->subscribers) {
+        if (place.subscriber->visited_ == visit_number) continue;
+        place.subscriber->visited_ = visit_number;
+        visit(*place.subscriber);
+      }
+      return true;
+    });
+  }
+
+  std::size_t topics() const { return topics_.size(); }
+
+ private:
+  static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a map of them
+
+  // Where the subscriber's list has the topic, or its size.
+  static std::size_t Find(const Subscriber& subscriber, const Topic* topic);
+  void Remove(Subscriber& subscriber, std::size_t at);
+
+  std::unordered_map<std::string, std::unique_ptr<Topic>, KeyedHash, std::equal_to<>> topics_;
+  std::uint64_t visits_ = 0;
+};
+
+}  // namespace aphlict::clients

@@ -1,0 +1,326 @@
+// The configuration file.
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <optional>
+
+#include "common/config/load.h"
+#include "common/json/value.h"
+
+namespace aphlict::config {
+
+namespace {
+
+// Reads the file's tree into settings, and collects what is wrong with it.
+class FileReader {
+ public:
+  FileReader(std::string_view file, Settings* settings, std::vector<std::string>* problems)
+      : file_(file), settings_(*settings), problems_(*problems) {}
+
+  void Read(const json::Value& root) {
+    if (!root.is_object()) return Problem("", root, "expected an object, got " + std::string(root.type_name()));
+    Members(root, "", {
+        {"servers", [&](auto& value, auto& key) { Servers(value, key); }},
+        {"logs", [&](auto& value, auto& key) { Logs(value, key); }},
+        {"cluster", [&](auto& value, auto& key) { Cluster(value, key); }},
+        {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
+        {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
+        {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
+        {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
+        {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
+        {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
+        {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
+        {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
+    });
+  }
+
+  // Types whose listeners the file switches off.
+  std::vector<ServerType> off;
+
+ private:
+  using Handlers = std::vector<std::pair<std::string_view, std::function<void(const json::Value&, const std::string&)>>>;
+
+  void Problem(const std::string& key, const json::Value& value, const std::string& text) {
+    std::string line(file_);
+    line += ": ";
+    if (!key.empty()) line += key + ": ";
+    problems_.push_back(line + text + " (line " + std::to_string(value.line()) + ")");
+  }
+
+  void Expected(const std::string& key, const json::Value& value, const std::string& what) {
+    Problem(key, value, "expected " + what + ", got " + std::string(value.type_name()));
+  }
+
+  static std::size_t Distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j <= b.size(); ++j) {
+        const std::size_t above = row[j];
+        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
+        diagonal = above;
+      }
+    }
+    return row[b.size()];
+  }
+
+  // Calls the handler of each member that is not null; a key without one is a problem.
+  void Members(const json::Value& object, const std::string& prefix, const Handlers& handlers) {
+    for (const auto& [key, value] : object.members()) {
+      const std::string path = prefix.empty() ? key : prefix + "." + key;
+      const auto found = std::find_if(handlers.begin(), handlers.end(),
+                                      [&](const auto& each) { return each.first == key; });
+      if (found != handlers.end()) {
+        if (!value.is_null()) found->second(value, path);
+        continue;
+      }
+      std::string text = "unknown key";
+      const auto nearest = std::min_element(handlers.begin(), handlers.end(), [&](const auto& a, const auto& b) {
+        return Distance(a.first, key) < Distance(b.first, key);
+      });
+      if (nearest != handlers.end() && Distance(nearest->first, key) <= 3) {
+        text += "; did you mean `" + std::string(nearest->first) + "`?";
+      }
+      Problem(path, value, text);
+    }
+  }
+
+  void Text(const json::Value& value, const std::string& key, std::string* target) {
+    if (!value.is_string()) return Expected(key, value, "a string");
+    *target = value.string();
+  }
+
+  void Servers(const json::Value& value, const std::string& key) {
+    if (!value.is_array()) return Expected(key, value, "a list of servers");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      ServerObject(value.elements()[i], key + "[" + std::to_string(i) + "]");
+    }
+  }
+
+  void ServerObject(const json::Value& value, const std::string& key) {
+    if (!value.is_object()) return Expected(key, value, "an object");
+    std::string type;
+    std::optional<std::string> listen;
+    std::optional<std::int64_t> port;
+    const auto tls = [&](const json::Value& each, const std::string& path) {
+      Problem(path, each, "TLS is not available in this version; terminate it in a proxy in front of the port");
+    };
+    Members(value, key, {
+        {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
+        {"port", [&](auto& each, auto& path) {
+           port = each.integer();
+           if (!port || *port < 0 || *port > 65'535) {
+             Problem(path, each, each.is_number() ? "expected a number from 0 to 65535"
+                                                  : "expected a number from 0 to 65535, got " + std::string(each.type_name()));
+             port = 0;
+           }
+         }},
+        {"listen", [&](auto& each, auto& path) {
+           listen = "";
+           Text(each, path, &*listen);
+         }},
+        {"ssl.key", tls},
+        {"ssl.cert", tls},
+        {"ssl.chain", tls},
+    });
+    Server server{ServerType::kAdmin, "127.0.0.1", 0, key};
+    if (type == "admin") {
+      server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
+      if (!listen) {
+        settings_.notices.push_back(key + ": no `listen`: the admin port is bound to 127.0.0.1, where Aphlict would have taken 0.0.0.0");
+      }
+    } else if (type == "client") {
+      server.type = ServerType::kClient;
+      server.host = "0.0.0.0";
+      server.port = 22'280;
+    } else if (type == "repeater") {
+      server.type = ServerType::kRepeater;
+      server.port = 22'282;
+    } else {
+      if (value["type"].is_null() || value["type"].is_string()) {
+        Problem(key + ".type", value, "expected \"admin\", \"client\" or \"repeater\"");
+      }
+      return;
+    }
+    if (value.has("port") && value["port"].is_null()) {
+      off.push_back(server.type);
+      return;
+    }
+    if (listen) server.host = *listen;
+    if (server.host.size() > 1 && server.host.front() == '[' && server.host.back() == ']') {
+      server.host = server.host.substr(1, server.host.size() - 2);
+    }
+    if (server.host.empty()) Problem(key + ".listen", value, "expected an address or a name");
+    if (port) server.port = static_cast<std::uint16_t>(*port);
+    settings_.servers.push_back(std::move(server));
+  }
+
+  void Logs(const json::Value& value, const std::string& key) {
+    if (!value.is_array()) return Expected(key, value, "a list of objects");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      const json::Value& log = value.elements()[i];
+      const std::string path = key + "[" + std::to_string(i) + "]";
+      if (!log.is_object()) {
+        Expected(path, log, "an object");
+        continue;
+      }
+      std::string target;
+      Members(log, path, {{"path", [&](auto& each, auto& at) { Text(each, at, &target); }}});
+      if (log["path"].is_null()) Problem(path + ".path", log, "is missing");
+      if (!target.empty()) settings_.log_paths.push_back(target);
+    }
+  }
+
+  void Cluster(const json::Value& value, const std::string& key) {
+    if (!value.is_array()) return Expected(key, value, "a list");
+    if (!value.elements().empty()) {
+      settings_.notices.push_back(key + ": the push cluster does not work yet; these peers get nothing from this node");
+    }
+  }
+
+  void MemoryHint(const json::Value& value, const std::string& key) {
+    if (!value.is_number()) return Expected(key, value, "a number");
+    settings_.notices.push_back(key + ": has no effect: memory is bounded by `limits`");
+  }
+
+  void Upstream(const json::Value& value, const std::string& key) {
+    if (settings_.role == Role::kMaster) return Problem(key, value, "a master has no upstream; run aphlict-repeater");
+    if (value.is_string()) return Group(value, key);
+    if (!value.is_array()) return Expected(key, value, "a list of groups");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      Group(value.elements()[i], key + "[" + std::to_string(i) + "]");
+    }
+  }
+
+  void Group(const json::Value& value, const std::string& key) {
+    UpstreamGroup group;
+    if (value.is_object()) {
+      Members(value, key, {
+          {"urls", [&](auto& each, auto& path) { Urls(each, path, &group); }},
+          {"instances", [&](auto& each, auto& path) { InstanceNames(each, path, &group); }},
+      });
+      if (value["urls"].is_null()) Problem(key + ".urls", value, "is missing");
+    } else {
+      Urls(value, key, &group);
+    }
+    settings_.upstream.push_back(std::move(group));
+  }
+
+  void Urls(const json::Value& value, const std::string& key, UpstreamGroup* group) {
+    if (value.is_string()) return UpstreamUrl(value, key, group);
+    if (!value.is_array()) return Expected(key, value, "a list of URLs");
+    if (value.elements().empty()) Problem(key, value, "expected at least one URL");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      UpstreamUrl(value.elements()[i], key + "[" + std::to_string(i) + "]", group);
+    }
+  }
+
+  void UpstreamUrl(const json::Value& value, const std::string& key, UpstreamGroup* group) {
+    if (!value.is_string()) return Expected(key, value, "a URL");
+    auto url = ParseUpstreamUrl(value.string());
+    if (!url) return Problem(key, value, url.error().text);
+    group->urls.push_back(std::move(*url));
+  }
+
+  void InstanceNames(const json::Value& value, const std::string& key, UpstreamGroup* group) {
+    if (!value.is_array()) return Expected(key, value, "a list of instances");
+    for (const json::Value& each : value.elements()) {
+      if (!each.is_string() || each.string().empty()) {
+        Expected(key, each, "a name");
+        continue;
+      }
+      group->instances.push_back(each.string());
+    }
+  }
+
+  void PublicUrl(const json::Value& value, const std::string& key) {
+    if (!value.is_string()) return Expected(key, value, "a URL");
+    if (auto url = http::ParseUrl(value.string()); !url) return Problem(key, value, url.error().text);
+    settings_.public_url = value.string();
+  }
+
+  void ReusePort(const json::Value& value, const std::string& key) {
+    if (!value.is_bool()) return Expected(key, value, "true or false");
+    settings_.reuse_port = value.boolean();
+  }
+
+  void Level(const json::Value& value, const std::string& key) {
+    if (!value.is_string()) return Expected(key, value, "a string");
+    const auto level = ParseLogLevel(value.string());
+    if (!level) return Problem(key, value, level.error().text);
+    settings_.log_level = *level;
+  }
+
+  void LimitsObject(const json::Value& value, const std::string& key) {
+    if (!value.is_object()) return Expected(key, value, "an object");
+    Limits& limits = settings_.limits;
+    constexpr std::int64_t kCount = 100'000'000;
+    constexpr std::int64_t kBytes = std::int64_t{1} << 40;
+    constexpr std::int64_t kFrameBytes = 48 * 1024 * 1024;  // what one message of the feed can hold
+    constexpr std::int64_t kTime = 86'400;
+    const auto number = [&](auto* target, std::int64_t least, std::int64_t most) {
+      return [this, target, least, most](const json::Value& each, const std::string& path) {
+        const auto integer = each.integer();
+        if (!integer || *integer < least || *integer > most) {
+          return Problem(path, each, "expected a whole number from " + std::to_string(least) + " to " +
+                                         std::to_string(most) +
+                                         (each.is_number() ? "" : ", got " + std::string(each.type_name())));
+        }
+        *target = static_cast<std::remove_pointer_t<decltype(target)>>(*integer);
+      };
+    };
+    Members(value, key, {
+        {"publish.bytes", number(&limits.publish_bytes, 1, kFrameBytes)},
+        {"json.depth", number(&limits.json_depth, 1, 100'000)},
+        {"message.subscribers", number(&limits.message_subscribers, 1, 1'000'000)},
+        {"instance.bytes", number(&limits.instance_bytes, 1, 65'535)},
+        {"instances", number(&limits.instances, 1, kCount)},
+        {"head.bytes", number(&limits.head_bytes, 256, 16 * 1024 * 1024)},
+        {"head.fields", number(&limits.head_fields, 8, 10'000)},
+        {"head.seconds", number(&limits.head_time, 1, kTime)},
+        {"clients", number(&limits.clients, 0, kCount)},
+        {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},
+        {"command.fragments", number(&limits.command_fragments, 1, kCount)},
+        {"command.seconds", number(&limits.command_time, 1, kTime)},
+        {"client.subscriptions", number(&limits.client_subscriptions, 1, kCount)},
+        {"client.subscription.bytes", number(&limits.client_subscription_bytes, 1, std::int64_t{1} << 31)},
+        {"client.stalled.bytes", number(&limits.client_stalled_bytes, 1, std::int64_t{1} << 31)},
+        {"client.stalled.seconds", number(&limits.client_stalled_time, 1, kTime)},
+        {"client.unsent.bytes", number(&limits.client_unsent_bytes, 1, std::int64_t{1} << 31)},
+        {"history.seconds", number(&limits.history_time, 1, kTime)},
+        {"history.bytes", number(&limits.history_bytes, 1, kBytes)},
+        {"repeaters", number(&limits.repeaters, 1, kCount)},
+    });
+  }
+
+  std::string_view file_;
+  Settings& settings_;
+  std::vector<std::string>& problems_;
+};
+
+}  // namespace
+
+Result<http::Url> ParseUpstreamUrl(const std::string& text) {
+  auto url = http::ParseUrl(text);
+  if (!url) return url;
+  if (url->secure()) return Error{text + ": TLS is not available in this version; follow through a proxy that adds it"};
+  return url;
+}
+
+std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
+                                 std::vector<std::string>* problems) {
+  const auto root = json::Parse(text, {.comments = true});
+  if (!root) {
+    problems->push_back(std::string(file) + ": " + root.error().text);
+    return {};
+  }
+  FileReader reader(file, settings, problems);
+  reader.Read(*root);
+  return reader.off;
+}
+
+}  // namespace aphlict::config

@@ -1,0 +1,270 @@
+// The command line, and what it makes of the file and the defaults.
+#include "common/config/load.h"
+
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "common/net/address.h"
+
+namespace aphlict::config {
+
+namespace {
+
+// What the options said, before the file is known.
+struct Options {
+  std::string file;
+  std::vector<std::string> admin;
+  std::vector<std::string> clients;
+  std::vector<std::string> repeaters;
+  std::vector<std::string> upstream;
+  std::string name;
+  std::string public_url;
+  std::string log_level;
+  bool debug = false;
+  bool reuse_port = false;
+  bool insecure_feed = false;
+  bool check_config = false;
+};
+
+struct TypeDefaults {
+  ServerType type;
+  const char* option;
+  const char* host;
+  std::uint16_t port;
+  bool on;
+};
+
+std::vector<TypeDefaults> DefaultsOf(Role role) {
+  const bool master = role == Role::kMaster;
+  return {{ServerType::kAdmin, "--admin", "127.0.0.1", std::uint16_t(master ? 22'281 : 22'283), true},
+          {ServerType::kClient, "--clients", "0.0.0.0", 22'280, !master},
+          {ServerType::kRepeater, "--repeaters", "127.0.0.1", 22'282, master}};
+}
+
+Invocation Exit(int code, std::string text) {
+  Invocation invocation;
+  invocation.action = Invocation::Action::kExit;
+  invocation.exit_code = code;
+  invocation.text = std::move(text);
+  invocation.to_stderr = code != 0;
+  return invocation;
+}
+
+void Declare(CLI::App& app, Role role, Options& options) {
+  const bool master = role == Role::kMaster;
+  app.add_option("--config", options.file, "Configuration file (JSON; Aphlict's is accepted as it is)")
+      ->type_name("FILE");
+  app.add_option("--admin", options.admin,
+                 std::string("Where Phabricator and operators connect; `none`: nowhere. Default: ") +
+                     (master ? "127.0.0.1:22281" : "127.0.0.1:22283"))
+      ->type_name("ADDRESS:PORT");
+  app.add_option("--clients", options.clients,
+                 std::string("Where browsers connect; `none`: nowhere. Default: ") + (master ? "none" : "0.0.0.0:22280"))
+      ->type_name("ADDRESS:PORT");
+  app.add_option("--repeaters", options.repeaters,
+                 std::string("Where repeaters connect: the feed; `none`: nowhere. Default: ") +
+                     (master ? "127.0.0.1:22282" : "none"))
+      ->type_name("ADDRESS:PORT");
+  if (!master) {
+    app.add_option("--upstream", options.upstream,
+                   "What to follow: the URLs of one master's feed, separated by commas; once for each master")
+        ->type_name("URL[,URL...]");
+    app.add_option("--public-url", options.public_url, "The URL by which browsers reach this repeater")->type_name("URL");
+  }
+  app.add_option("--name", options.name, "How the node calls itself in the status. Default: the host's name")
+      ->type_name("NAME");
+  app.add_flag("--reuse-port", options.reuse_port, "Share the clients' port with other processes of the same user");
+  app.add_flag("--insecure-feed", options.insecure_feed,
+               "Let the feed listen on an address that is not loopback, although it has no authentication yet");
+  app.add_option("--log-level", options.log_level, "debug, info, warning or error. Default: info")->type_name("LEVEL");
+  app.add_flag("--debug", options.debug, "The same as --log-level debug");
+  app.add_flag("--check-config", options.check_config, "Say whether the configuration is right, and exit");
+}
+
+// Replaces the servers of a type by those that options name.
+void ApplyServers(const TypeDefaults& type, const std::vector<std::string>& texts, Settings* settings,
+                  std::vector<std::string>* problems) {
+  if (texts.empty()) return;
+  std::erase_if(settings->servers, [&](const Server& server) { return server.type == type.type; });
+  for (const std::string& text : texts) {
+    if (text == "none") continue;
+    Server server{type.type, type.host, type.port, type.option};
+    if (auto problem = ParseListenAddress(text, &server.host, &server.port); !problem.empty()) {
+      problems->push_back(std::string(type.option) + ": " + problem);
+      continue;
+    }
+    settings->servers.push_back(std::move(server));
+  }
+}
+
+void ApplyUpstream(const std::vector<std::string>& groups, Settings* settings, std::vector<std::string>* problems) {
+  if (groups.empty()) return;
+  settings->upstream.clear();
+  for (const std::string& text : groups) {
+    UpstreamGroup group;
+    std::istringstream list(text);
+    for (std::string each; std::getline(list, each, ',');) {
+      if (auto url = ParseUpstreamUrl(each)) {
+        group.urls.push_back(std::move(*url));
+      } else {
+        problems->push_back("--upstream: " + url.error().text);
+      }
+    }
+    settings->upstream.push_back(std::move(group));
+  }
+}
+
+bool IsWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+bool IsLoopback(const std::string& host) {
+  if (host == "localhost") return true;
+  const auto address = net::Address::Parse(host, 0);
+  return !address || address->is_loopback();  // a name is looked at once it is resolved, when the port is opened
+}
+
+void CheckWhole(const Settings& settings, std::vector<std::string>* problems) {
+  for (std::size_t i = 0; i < settings.servers.size(); ++i) {
+    const Server& server = settings.servers[i];
+    for (std::size_t j = 0; j < i; ++j) {
+      const Server& other = settings.servers[j];
+      if (server.port != 0 && server.port == other.port &&
+          (server.host == other.host || IsWildcard(server.host) || IsWildcard(other.host))) {
+        problems->push_back(server.where + ": port " + std::to_string(server.port) + " is also that of " + other.where);
+      }
+    }
+    if (server.type == ServerType::kRepeater && !IsLoopback(server.host) && !settings.insecure_feed) {
+      problems->push_back(server.where + ": " + server.host +
+                          " is not a loopback address, and the feed has no authentication yet; "
+                          "--insecure-feed takes the risk");
+    }
+  }
+  if (settings.role == Role::kRepeater && settings.upstream.empty()) {
+    problems->push_back("a repeater needs something to follow: --upstream URL, or `upstream` in the file");
+  }
+}
+
+std::string HostName() {
+  char name[256] = {};
+  return gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown";
+}
+
+}  // namespace
+
+std::string_view ServerTypeName(ServerType type) {
+  switch (type) {
+    case ServerType::kAdmin:
+      return "admin";
+    case ServerType::kClient:
+      return "client";
+    case ServerType::kRepeater:
+      return "repeater";
+  }
+  return "unknown";
+}
+
+std::string ParseListenAddress(std::string_view text, std::string* host, std::uint16_t* port) {
+  const std::string problem = "expected ADDRESS:PORT, such as 127.0.0.1:22281 or [::1]:22281, got " + std::string(text);
+  std::string_view port_text = text;
+  if (!text.empty() && text.front() == '[') {
+    const std::size_t end = text.find("]:");
+    if (end == std::string_view::npos) return problem;
+    *host = std::string(text.substr(1, end - 1));
+    port_text = text.substr(end + 2);
+    if (!net::Address::Parse(*host, 0)) return problem;
+  } else if (const std::size_t colon = text.find(':'); colon != std::string_view::npos) {
+    if (text.find(':', colon + 1) != std::string_view::npos) return problem;  // IPv6 without brackets
+    if (colon > 0) *host = std::string(text.substr(0, colon));
+    port_text = text.substr(colon + 1);
+  }
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), value);
+  if (error != std::errc() || end != port_text.data() + port_text.size() || value > 65'535) return problem;
+  *port = static_cast<std::uint16_t>(value);
+  return "";
+}
+
+Invocation Load(Role role, int argc, const char* const* argv) {
+  const std::string program = role == Role::kMaster ? "aphlict-master" : "aphlict-repeater";
+  CLI::App app(role == Role::kMaster
+                   ? "Takes Phabricator's notifications, and passes them to repeaters and browsers."
+                   : "Follows a master, and passes its notifications to browsers and to further repeaters.",
+               program);
+  Options options;
+  Declare(app, role, options);
+  app.set_version_flag("--version", program + " " + APHLICT_RELAY_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return Exit(EX_OK, app.help());
+  } catch (const CLI::CallForVersion&) {
+    return Exit(EX_OK, program + " " + APHLICT_RELAY_VERSION + "\n");
+  } catch (const CLI::ParseError& error) {
+    return Exit(EX_USAGE, program + ": " + error.what() + "; --help lists the options\n");
+  }
+
+  Invocation invocation;
+  invocation.action = options.check_config ? Invocation::Action::kCheckConfig : Invocation::Action::kRun;
+  Settings& settings = invocation.settings;
+  settings.role = role;
+  settings.file = options.file;
+  settings.name = HostName();
+  std::vector<std::string> problems;
+  std::vector<ServerType> off;
+  if (!options.file.empty()) {
+    std::ifstream file(options.file, std::ios::binary);
+    std::ostringstream text;
+    errno = 0;
+    if (file) text << file.rdbuf();
+    if (!file || errno == EISDIR) {
+      return Exit(errno == EACCES ? EX_NOPERM : EX_CONFIG,
+                  program + ": " + options.file + ": " + std::strerror(errno == 0 ? EIO : errno) + "\n");
+    }
+    off = ReadFile(options.file, text.str(), &settings, &problems);
+  }
+  const std::vector<std::string>* const texts[] = {&options.admin, &options.clients, &options.repeaters};
+  const auto defaults = DefaultsOf(role);
+  for (std::size_t i = 0; i < defaults.size(); ++i) {
+    const TypeDefaults& type = defaults[i];
+    ApplyServers(type, *texts[i], &settings, &problems);
+    const bool listed = std::any_of(settings.servers.begin(), settings.servers.end(),
+                                    [&](const Server& server) { return server.type == type.type; });
+    const bool switched_off = std::find(off.begin(), off.end(), type.type) != off.end();
+    if (type.on && !listed && !switched_off && texts[i]->empty()) {
+      settings.servers.push_back({type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default"});
+    }
+  }
+  ApplyUpstream(options.upstream, &settings, &problems);
+  if (!options.name.empty()) settings.name = options.name;
+  if (!options.public_url.empty()) {
+    if (auto url = http::ParseUrl(options.public_url); !url) problems.push_back("--public-url: " + url.error().text);
+    settings.public_url = options.public_url;
+  }
+  if (options.reuse_port) settings.reuse_port = true;
+  settings.insecure_feed = options.insecure_feed;
+  if (!options.log_level.empty()) {
+    const auto level = ParseLogLevel(options.log_level);
+    if (!level) return Exit(EX_USAGE, program + ": --log-level: " + level.error().text + "; --help lists the options\n");
+    settings.log_level = *level;
+  }
+  if (options.debug) settings.log_level = LogLevel::kDebug;
+  CheckWhole(settings, &problems);
+  if (problems.empty()) return invocation;
+  std::string text;
+  for (const std::string& problem : problems) text += program + ": " + problem + "\n";
+  // A wrong value of an option alone is a wrong option.
+  const bool all_options = std::all_of(problems.begin(), problems.end(), [](const std::string& problem) {
+    return problem.compare(0, 2, "--") == 0 && problem.find("loopback") == std::string::npos &&
+           problem.find("is also that of") == std::string::npos;
+  });
+  return Exit(all_options ? EX_USAGE : EX_CONFIG, text);
+}
+
+}  // namespace aphlict::config

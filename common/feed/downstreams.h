@@ -1,0 +1,85 @@
+// The serving end of the feed: the repeaters that follow this node.
+//
+// Each is a position in the history. What lies past it is sent as fast as its connection takes it, so that a
+// follower passes from resuming to live without a seam, and a slow one costs no memory. docs/protocol.md has
+// the wire format.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/feed/control.h"
+#include "common/feed/tree.h"
+#include "common/history/history.h"
+#include "common/http/head.h"
+#include "common/net/loop.h"
+#include "common/server/http_server.h"
+#include "common/server/websocket_connection.h"
+
+namespace aphlict::feed {
+
+class Downstreams : private server::HttpHandler {
+ public:
+  struct Options {
+    std::string node;  // this node's id
+    std::string name;
+    std::string version;
+    std::size_t most = 1024;  // repeaters; past it 503
+    server::HttpLimits http;
+  };
+
+  struct Counters {
+    std::uint64_t connected = 0;
+    std::uint64_t refused = 0;
+    std::uint64_t messages = 0;  // sent, over all followers
+    std::uint64_t gaps = 0;      // told to followers
+  };
+
+  // All references outlive it.
+  Downstreams(net::Loop& loop, const Options& options, const history::History& history, Tree& tree, Log& log);
+  ~Downstreams() override;
+
+  // As server::HttpServer has them.
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port) { return http_.Bind(address, reuse_port); }
+  Result<void> Listen() { return http_.Listen(); }
+
+  // Sends what has entered the history. Called at the end of each turn.
+  void Pump();
+  // The nodes above have changed.
+  void SetAbove(std::vector<std::string> above);
+  // Called when the reports from below have changed something that should not wait for the next interval.
+  void SetOnImportantChange(std::function<void()> call) { on_important_change_ = std::move(call); }
+
+  // Takes no more repeaters, and closes those that are there, after all that is queued for them.
+  void Shutdown(std::uint16_t code, std::string_view reason);
+
+  std::size_t size() const { return followers_.size(); }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  class Follower;
+
+  void OnRequest(const server::Request& request) override;
+  void Remove(Follower& follower);
+  void Beat();
+
+  net::Loop& loop_;
+  Options options_;
+  const history::History& history_;
+  Tree& tree_;
+  Log& log_;
+  websocket::ReaderPool readers_;
+  server::HttpServer http_;
+  std::vector<std::unique_ptr<Follower>> followers_;
+  std::vector<std::string> above_;
+  std::function<void()> on_important_change_ = [] {};
+  SourceId next_source_ = 1;
+  Counters counters_;
+  net::Timer heartbeat_;
+};
+
+}  // namespace aphlict::feed

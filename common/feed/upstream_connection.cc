@@ -1,0 +1,142 @@
+#include "common/feed/upstream_connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/http/parser.h"
+#include "common/websocket/handshake.h"
+
+namespace aphlict::feed {
+
+namespace {
+
+constexpr Duration kConnectTime = seconds(3);  // for connection, handshake and welcome together
+constexpr std::size_t kMaxResponseHead = 16 * 1024;
+constexpr websocket::ReaderLimits kReaderLimits{kMaxMessageBytes, 1024};
+
+}  // namespace
+
+UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address,
+                                       UpstreamHandler& handler)
+    : loop_(loop),
+      url_(url),
+      handler_(handler),
+      readers_(websocket::Role::kClient, kReaderLimits, 1),
+      key_(websocket::RandomKey()),
+      started_(Now()),
+      timer_(loop, [this] { CheckTime(); }) {
+  auto stream = net::Stream::Connect(loop, address);
+  if (!stream) {
+    // Told later, so that nobody is called back from a constructor.
+    response_ = stream.error().text;
+  } else {
+    stream_ = std::move(*stream);
+    stream_->SetHandler(this);
+  }
+  timer_.Start(stream_ ? kConnectTime : Duration::zero(), seconds(1));
+}
+
+UpstreamConnection::~UpstreamConnection() = default;
+
+void UpstreamConnection::SendStatus(std::string_view report) {
+  if (connection_) connection_->Send(websocket::Opcode::kText, report);
+}
+
+void UpstreamConnection::Close(std::uint16_t code, std::string_view reason) {
+  lost_ = true;
+  timer_.Stop();
+  stream_.reset();
+  if (connection_) connection_->Close(code, reason);
+}
+
+void UpstreamConnection::OnConnected() {
+  stream_->Write(websocket::HandshakeRequest(url_.authority(), kPath, key_, kSubprotocol, {}));
+}
+
+void UpstreamConnection::OnBytes(std::string_view bytes) {
+  response_.append(bytes);
+  const std::size_t end = response_.find("\r\n\r\n");
+  if (end == std::string::npos) {
+    if (response_.size() > kMaxResponseHead) Lose("the answer to the handshake is too long");
+    return;
+  }
+  const auto head = http::ParseResponseHead(std::string_view(response_).substr(0, end + 4));
+  if (!head) return Lose("the answer to the handshake: " + head.error().text);
+  const auto accepted = websocket::CheckHandshakeResponse(*head, key_, kSubprotocol);
+  if (!accepted) {
+    // A refusal says why in its body.
+    const std::string_view body = std::string_view(response_).substr(end + 4);
+    return Lose("refused: " + accepted.error().text + (body.empty() ? "" : ": " + std::string(body.substr(0, 256))));
+  }
+  const std::string unread = response_.substr(end + 4);
+  response_ = {};
+  connection_.emplace(std::move(stream_), websocket::Role::kClient, readers_,
+                      static_cast<server::WebSocketHandler&>(*this));
+  connection_->Send(websocket::Opcode::kText, Encode(handler_.MakeHello()));
+  connection_->Receive(unread);
+}
+
+void UpstreamConnection::OnEnd(const std::string& reason) { Lose(reason); }
+
+void UpstreamConnection::OnMessage(websocket::Opcode opcode, std::string_view payload) {
+  if (opcode == websocket::Opcode::kText) return OnControl(payload);
+  if (!welcomed_) return Fail("a message before the welcome");
+  auto message = history::Message::Decode(payload, *clock_difference_);
+  if (!message) return Fail(message.error().text);
+  handler_.OnMessage(std::move(*message));
+}
+
+void UpstreamConnection::OnControl(std::string_view payload) {
+  auto control = ParseControl(payload);
+  if (!control) return Fail(control.error().text);
+  if (auto* welcome = std::get_if<Welcome>(&*control)) {
+    if (welcomed_) return Fail("a second welcome");
+    welcomed_ = true;
+    ReadClockOf(welcome->clock);
+    return handler_.OnWelcome(*welcome);
+  }
+  if (!welcomed_) return Fail("a control message before the welcome");
+  if (auto* heartbeat = std::get_if<Heartbeat>(&*control)) {
+    ReadClockOf(heartbeat->clock);
+    return handler_.OnHeartbeat(*heartbeat);
+  }
+  if (auto* gap = std::get_if<history::Gap>(&*control)) return handler_.OnGap(*gap);
+  if (auto* above = std::get_if<Above>(&*control)) return handler_.OnAbove(above->nodes);
+  Fail("a control message that only the node below sends");
+}
+
+void UpstreamConnection::OnClosed(std::uint16_t code, const std::string& reason) {
+  std::string text = "closed with " + std::to_string(code);
+  if (!reason.empty()) text += ": " + reason;
+  Lose(text);
+}
+
+void UpstreamConnection::ReadClockOf(ClockReading remote) {
+  // The reading was older on its arrival by the time it took here: the smallest difference is the truest.
+  const Duration difference = Now() - FromClock(remote);
+  clock_difference_ = clock_difference_ ? std::min(*clock_difference_, difference) : difference;
+}
+
+void UpstreamConnection::CheckTime() {
+  if (!stream_ && !connection_) return Lose(response_);
+  const Time now = Now();
+  if (!welcomed_) {
+    if (now - started_ >= kConnectTime) Lose("no welcome within 3 s");
+  } else if (now - connection_->last_heard() > kSilence) {
+    Fail("nothing heard for 15 s");
+  }
+}
+
+void UpstreamConnection::Fail(std::string_view reason) {
+  if (connection_) connection_->Close(websocket::kPolicyViolation, reason);
+  Lose(std::string(reason));
+}
+
+void UpstreamConnection::Lose(const std::string& reason) {
+  if (std::exchange(lost_, true)) return;
+  timer_.Stop();
+  stream_.reset();
+  handler_.OnLost(reason);
+}
+
+}  // namespace aphlict::feed

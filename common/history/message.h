@@ -1,0 +1,87 @@
+// One message, in the one encoding that it has everywhere: in memory, in a client's queue, and on the feed.
+//
+// The buffer is a WebSocket frame of the feed (RFC 6455, binary, unmasked), whose payload is, with integers in
+// network byte order:
+//
+//     offset  size
+//          0     1  kind: 1, a message
+//          1    16  epoch
+//         17     8  sequence
+//         25     8  accepted: microseconds on the sending node's monotonic clock, signed
+//         33     2  I, the size of the instance's name
+//         35     4  U, the size of the uniqueID; 0 when the message has none
+//         39     4  the number of subscribers
+//         43     4  S, the size of all subscribers
+//         47     I  the instance's name
+//                U  the uniqueID
+//                S  the subscribers, each a size of 4 bytes and as many bytes
+//              ...  to the end: the frame that clients get, a whole unmasked text frame (RFC 6455) with the
+//                   bytes that were published
+//
+// So a message is encoded once by the node that first has it, and costs one buffer however many repeaters and
+// clients it goes to; a repeater forwards the buffer that it received, with only `accepted` written anew.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/bytes.h"
+#include "common/base/result.h"
+#include "common/base/time.h"
+#include "common/history/cursor.h"
+
+namespace aphlict::history {
+
+class Message {
+ public:
+  struct Content {
+    std::string_view instance;   // REQUIRES: at most 65,535 bytes
+    std::string_view unique_id;  // empty: none
+    const std::vector<std::string>& subscribers;
+    std::string_view body;  // what clients get, byte for byte
+  };
+
+  // Encodes a message that this node numbers.
+  static Message Create(std::string_view epoch, Sequence sequence, Time accepted, const Content& content);
+  // Takes a message from a feed's binary payload. `clock_difference` is what must be added to the sender's clock
+  // to get this node's. Errors: the payload breaks the layout above.
+  static Result<Message> Decode(std::string_view payload, Duration clock_difference);
+
+  std::string_view epoch() const;
+  Sequence sequence() const;
+  Time accepted() const;  // on this node's clock
+  std::string_view instance() const;
+  std::string_view unique_id() const;
+  std::uint32_t subscriber_count() const;
+
+  // Calls visit(std::string_view) for each subscriber, until one returns false.
+  template <class Visit>
+  void ForEachSubscriber(Visit visit) const {
+    const char* at = payload().data() + subscribers_at_;
+    for (std::uint32_t left = subscriber_count(); left > 0; --left) {
+      const auto size = LoadBigEndian<std::uint32_t>(at);
+      if (!visit(std::string_view(at + 4, size))) return;
+      at += 4 + size;
+    }
+  }
+
+  // The frames, sharing the message's buffer.
+  const SharedBytes& feed_frame() const { return frame_; }
+  SharedBytes client_frame() const { return frame_.Slice(payload_at_ + client_frame_at_); }
+  // What it takes of the history's bytes.
+  std::size_t size() const { return frame_.size(); }
+
+ private:
+  Message() = default;
+  std::string_view payload() const { return frame_.view().substr(payload_at_); }
+  void FindParts();
+
+  SharedBytes frame_;
+  std::uint32_t payload_at_ = 0;       // in the frame
+  std::uint32_t subscribers_at_ = 0;   // in the payload
+  std::uint32_t client_frame_at_ = 0;  // in the payload
+};
+
+}  // namespace aphlict::history

@@ -1,0 +1,36 @@
+// Remembers the uniqueIDs of the last two minutes: a publish that Phabricator posts to a second master, because
+// the first answered too late, carries the same one, and is to be delivered once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+#include "common/base/siphash.h"
+#include "common/base/time.h"
+
+namespace aphlict::history {
+
+class Repeats {
+ public:
+  explicit Repeats(Duration age = seconds(120), std::size_t most = 1'048'576) : age_(age), most_(most) {}
+
+  // Whether this (instance, uniqueID) was seen within the age; remembers it if not. An empty uniqueID is never a
+  // repeat. Past `most`, the oldest is forgotten. What is kept is a keyed 64-bit hash: with a million in the set,
+  // the chance that a new message is taken for a repeat is 1 in 10^13.
+  bool Seen(std::string_view instance, std::string_view unique_id, Time now);
+
+  std::size_t size() const { return order_.size(); }
+
+ private:
+  Duration age_;
+  std::size_t most_;
+  SipKey key_ = SipKey::Random();
+  std::unordered_set<std::uint64_t> seen_;
+  std::deque<std::pair<Time, std::uint64_t>> order_;
+};
+
+}  // namespace aphlict::history

@@ -1,0 +1,573 @@
+#include "common/http/parser.h"
+
+#include <llhttp.h>
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+namespace aphlict::http {
+
+namespace {
+
+// Empty lines before a request line: some clients send one behind a body (RFC 9112 section 2.2).
+constexpr int kEmptyLines = 4;
+
+// What chunked framing may add: a 1-byte chunk takes 6 bytes, and each may have a short extension.
+// The slack is for larger extensions and trailers, which few use and nobody here reads.
+constexpr std::size_t kFramingSlack = 16 * 1024;
+constexpr std::size_t kFramingPerByte = 8;
+
+Error BadRequest(std::string text) { return {std::move(text), 400}; }
+
+bool IsAlphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+std::string_view TrimWhiteSpace(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+// RFC 9110 section 5.6.2.
+bool IsToken(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return IsAlphanumeric(c) ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  });
+}
+
+// Takes the lines of a head (or of trailers) byte by byte up to the empty line, and refuses what
+// can make two readers see different lines. What it decides about a byte depends on those before it
+// only, so that the outcome does not depend on how the bytes are cut.
+class LineCollector {
+ public:
+  // `first_line` is judged as soon as it is complete, without its CRLF; null for trailers.
+  using LineCheck = Result<void> (*)(std::string_view line);
+  LineCollector(std::size_t limit, LineCheck first_line) : limit_(limit), first_line_(first_line) {}
+
+  // Returns how many bytes were taken; complete() tells whether the empty line was the last of
+  // them.
+  Result<std::size_t> Feed(std::string_view bytes) {
+    std::size_t taken = 0;
+    while (taken < bytes.size() && !complete_) {
+      if (Result<void> added = Add(bytes[taken]); !added) return added.error();
+      ++taken;
+    }
+    return taken;
+  }
+
+  bool complete() const { return complete_; }
+  bool empty() const { return text_.empty(); }
+  // All lines with the empty one.
+  const std::string& text() const { return text_; }
+
+ private:
+  Result<void> Add(char c) {
+    if (text_.size() == limit_) {
+      return Error{"the headers take more than " + std::to_string(limit_) + " bytes", 431};
+    }
+    if (Result<void> checked = CheckByte(c); !checked) return checked;
+    text_.push_back(c);
+    return c == '\n' ? EndLine() : Result<void>();
+  }
+
+  Result<void> CheckByte(char c) const {
+    const bool after_cr = text_.ends_with('\r');
+    if (after_cr && c != '\n') return BadRequest("a carriage return without a line feed");
+    if (!after_cr && c == '\n') return BadRequest("a line feed without a carriage return");
+    if (text_.empty() && first_line_ != nullptr && c == 0x16) {
+      return BadRequest("this looks like TLS, but the port speaks plain HTTP");
+    }
+    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    if (control && c != '\t' && c != '\r' && c != '\n') return BadRequest("a control character");
+    if (text_.size() == line_ && (c == ' ' || c == '\t')) {
+      return BadRequest(line_ == 0 ? "the first line begins with white space"
+                                   : "a header line is folded: it begins with white space");
+    }
+    return {};
+  }
+
+  Result<void> EndLine() {
+    const std::string_view line = std::string_view(text_).substr(line_, text_.size() - line_ - 2);
+    const bool first = line_ == 0;
+    if (line.empty() && (!first || first_line_ == nullptr)) {
+      complete_ = true;
+    } else if (line.empty()) {
+      if (++empty_lines_ > kEmptyLines) return BadRequest("empty lines in place of a request");
+      text_.clear();
+      return {};
+    } else if (first && first_line_ != nullptr) {
+      if (Result<void> checked = first_line_(line); !checked) return checked;
+    }
+    line_ = text_.size();
+    return {};
+  }
+
+  std::size_t limit_;
+  LineCheck first_line_;
+  std::string text_;
+  std::size_t line_ = 0;  // where the current line begins
+  int empty_lines_ = 0;
+  bool complete_ = false;
+};
+
+// The version's form and number; llhttp knows more versions than we have.
+Result<void> CheckVersion(std::string_view version) {
+  if (version == "HTTP/1.1" || version == "HTTP/1.0") return {};
+  auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) &&
+      version[6] == '.' && is_digit(version[7])) {
+    return Error{"only HTTP/1.1 and HTTP/1.0 are spoken here", 505};
+  }
+  return BadRequest("the first line has no HTTP version");
+}
+
+Result<void> CheckRequestLine(std::string_view line) {
+  const std::size_t method_end = line.find(' ');
+  if (!IsToken(line.substr(0, method_end))) return BadRequest("the request line has no method");
+  const std::size_t target_end = line.rfind(' ');
+  if (target_end == method_end) {
+    return BadRequest("the request line is not a method, a target and a version");
+  }
+  const std::string_view target = line.substr(method_end + 1, target_end - method_end - 1);
+  if (target.empty() || target.find(' ') != std::string_view::npos) {
+    return BadRequest("the request line is not a method, a target and a version");
+  }
+  if (target.find('#') != std::string_view::npos) {
+    return BadRequest("the request target has a fragment");
+  }
+  return CheckVersion(line.substr(target_end + 1));
+}
+
+Result<void> CheckStatusLine(std::string_view line) {
+  return CheckVersion(line.substr(0, line.find(' ')));
+}
+
+// The body's framing as the headers declare it.
+struct Framing {
+  bool chunked = false;
+  std::uint64_t length = 0;
+};
+
+Result<std::uint64_t> ParseContentLength(std::string_view text) {
+  const auto digits = text.find_first_not_of("0123456789");
+  if (text.empty() || digits != std::string_view::npos) {
+    return BadRequest("Content-Length is not a number");
+  }
+  std::uint64_t length = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), length);
+  return result.ec == std::errc() ? length : UINT64_MAX;
+}
+
+// RFC 9112 section 6.1.
+Result<void> CheckTransferEncoding(const RequestHead& head) {
+  if (head.version_minor == 0) return BadRequest("Transfer-Encoding in HTTP/1.0");
+  if (head.headers.Count("Transfer-Encoding") > 1) {
+    return BadRequest("more than one Transfer-Encoding");
+  }
+  const std::string_view codings = *head.headers.Find("Transfer-Encoding");
+  if (EqualsIgnoreCase(codings, "chunked")) return {};
+  if (codings.empty()) return BadRequest("an empty Transfer-Encoding");
+  bool chunked_came = false;
+  for (std::size_t begin = 0; begin <= codings.size();) {
+    const std::size_t end = std::min(codings.find(',', begin), codings.size());
+    if (chunked_came) {
+      return BadRequest("chunked is not the last coding of Transfer-Encoding, or comes twice");
+    }
+    chunked_came = EqualsIgnoreCase(TrimWhiteSpace(codings.substr(begin, end - begin)), "chunked");
+    begin = end + 1;
+  }
+  return Error{"the only Transfer-Encoding that is known here is chunked", 501};
+}
+
+Result<Framing> CheckFraming(const RequestHead& head) {
+  Framing framing;
+  framing.chunked = head.headers.Count("Transfer-Encoding") > 0;
+  const std::size_t lengths = head.headers.Count("Content-Length");
+  if (framing.chunked && lengths > 0) {
+    return BadRequest("both Content-Length and Transfer-Encoding");
+  }
+  if (lengths > 1) return BadRequest("more than one Content-Length");
+  if (framing.chunked) {
+    if (Result<void> checked = CheckTransferEncoding(head); !checked) return checked.error();
+  } else if (lengths == 1) {
+    const Result<std::uint64_t> length = ParseContentLength(*head.headers.Find("Content-Length"));
+    if (!length) return length.error();
+    framing.length = *length;
+  }
+  return framing;
+}
+
+// RFC 9112 section 3.2.
+Result<void> CheckHost(const RequestHead& head) {
+  const std::size_t hosts = head.headers.Count("Host");
+  if (hosts > 1) return BadRequest("more than one Host");
+  if (hosts == 0) return head.version_minor == 0 ? Result<void>() : BadRequest("no Host");
+  const std::string_view host = *head.headers.Find("Host");
+  const bool valid = std::all_of(host.begin(), host.end(), [](char c) {
+    return IsAlphanumeric(c) ||
+           std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
+  });
+  return valid ? Result<void>() : BadRequest("Host is not a host name");
+}
+
+// Sets head->expects_continue.
+Result<void> CheckExpect(const Framing& framing, RequestHead* head) {
+  for (const Header& header : head->headers.all()) {
+    if (!EqualsIgnoreCase(header.name, "Expect")) continue;
+    if (!EqualsIgnoreCase(header.value, "100-continue")) {
+      return Error{"the only Expect that is known here is 100-continue", 417};
+    }
+    // A client of HTTP/1.0 would take the interim response for the answer (RFC 9110
+    // section 10.1.1).
+    head->expects_continue = head->version_minor == 1 && (framing.chunked || framing.length > 0);
+  }
+  return {};
+}
+
+Error DescribeGrammarError(const llhttp_t& parser) {
+  const char* reason = llhttp_get_error_reason(&parser);
+  switch (llhttp_get_errno(&parser)) {
+    case HPE_INVALID_METHOD:
+    case HPE_PAUSED_H2_UPGRADE:
+      return {"unknown method", 501};
+    case HPE_INVALID_URL:
+      return BadRequest("the request target is malformed");
+    case HPE_INVALID_HEADER_TOKEN:
+      return BadRequest("a header's name or value is malformed");
+    case HPE_INVALID_CHUNK_SIZE:
+      return BadRequest("a chunk's size is malformed or too large");
+    case HPE_INVALID_CONTENT_LENGTH:
+      if (reason != nullptr && std::string_view(reason) == "Content-Length overflow") {
+        return {"Content-Length is far too large", 413};
+      }
+      return BadRequest("Content-Length is not a number");
+    case HPE_UNEXPECTED_CONTENT_LENGTH:
+      return BadRequest("more than one Content-Length, or one beside Transfer-Encoding");
+    case HPE_INVALID_TRANSFER_ENCODING:
+      return BadRequest("Transfer-Encoding is malformed");
+    default:
+      return BadRequest(std::string("malformed: ") + (reason == nullptr ? "" : reason));
+  }
+}
+
+// llhttp, with its callbacks turned into members. Its calls never throw: there is C above them.
+class Grammar {
+ public:
+  Grammar(llhttp_type_t type, std::size_t max_headers) : max_headers_(max_headers) {
+    llhttp_init(&parser_, type, &Settings());
+    parser_.data = this;
+  }
+  Grammar(const Grammar&) = delete;
+  Grammar& operator=(const Grammar&) = delete;
+
+  // Called when the headers are there and before llhttp acts on them. A failure ends the parse.
+  Result<void> (*headers_complete)(void* owner, const llhttp_t& parser) = nullptr;
+  void* owner = nullptr;
+  std::size_t max_body = 0;
+
+  const llhttp_t& parser() const { return parser_; }
+  std::string& url() { return url_; }
+  Headers& headers() { return headers_; }
+  std::string& body() { return body_; }
+  bool complete() const { return complete_; }
+  bool last_chunk() const { return last_chunk_; }
+
+  // Returns how many bytes were taken: all, unless the message has become complete, or its last
+  // chunk's line has been read.
+  Result<std::size_t> Execute(std::string_view bytes) {
+    llhttp_resume(&parser_);
+    const llhttp_errno_t error = llhttp_execute(&parser_, bytes.data(), bytes.size());
+    if (error == HPE_OK) return bytes.size();
+    if (error == HPE_PAUSED) {
+      return static_cast<std::size_t>(llhttp_get_error_pos(&parser_) - bytes.data());
+    }
+    return failure_ ? *failure_ : DescribeGrammarError(parser_);
+  }
+
+ private:
+  static Grammar& Of(llhttp_t* parser) { return *static_cast<Grammar*>(parser->data); }
+
+  int Fail(Error error) {
+    failure_ = std::move(error);
+    return -1;
+  }
+
+  static int OnUrl(llhttp_t* parser, const char* at, std::size_t length) noexcept {
+    Of(parser).url_.append(at, length);
+    return 0;
+  }
+  static int OnHeaderName(llhttp_t* parser, const char* at, std::size_t length) noexcept {
+    Of(parser).name_.append(at, length);
+    return 0;
+  }
+  static int OnHeaderValue(llhttp_t* parser, const char* at, std::size_t length) noexcept {
+    Of(parser).value_.append(at, length);
+    return 0;
+  }
+  static int OnHeader(llhttp_t* parser) noexcept { return Of(parser).AddHeader(); }
+  static int OnHeadersComplete(llhttp_t* parser) noexcept {
+    // Whether to change the protocol is decided by who reads the head. Left alone, llhttp would not
+    // read the body of a request that has an Upgrade header or is a CONNECT.
+    parser->upgrade = 0;
+    Grammar& self = Of(parser);
+    const Result<void> accepted = self.headers_complete(self.owner, *parser);
+    return accepted ? 0 : self.Fail(accepted.error());
+  }
+  static int OnChunkHeader(llhttp_t* parser) noexcept {
+    Grammar& self = Of(parser);
+    if (parser->content_length > self.max_body - self.body_.size()) {
+      return self.Fail(
+          {"the body is larger than " + std::to_string(self.max_body) + " bytes", 413});
+    }
+    self.last_chunk_ = parser->content_length == 0;
+    return self.last_chunk_ ? HPE_PAUSED : 0;
+  }
+  static int OnBody(llhttp_t* parser, const char* at, std::size_t length) noexcept {
+    Of(parser).body_.append(at, length);
+    return 0;
+  }
+  static int OnMessageComplete(llhttp_t* parser) noexcept {
+    Of(parser).complete_ = true;
+    return HPE_PAUSED;
+  }
+
+  int AddHeader() {
+    if (++header_count_ > max_headers_) {
+      return Fail({"more than " + std::to_string(max_headers_) + " headers", 431});
+    }
+    if (name_.empty()) return Fail(BadRequest("a header without a name"));
+    // Trailers must not be merged into the headers (RFC 9110 section 6.5.1), and nobody reads them.
+    if (!last_chunk_) {
+      headers_.Add(std::exchange(name_, {}), std::string(TrimWhiteSpace(value_)));
+    }
+    name_.clear();
+    value_.clear();
+    return 0;
+  }
+
+  static const llhttp_settings_t& Settings() {
+    static const llhttp_settings_t settings = [] {
+      llhttp_settings_t s;
+      llhttp_settings_init(&s);
+      s.on_url = OnUrl;
+      s.on_header_field = OnHeaderName;
+      s.on_header_value = OnHeaderValue;
+      s.on_header_value_complete = OnHeader;
+      s.on_headers_complete = OnHeadersComplete;
+      s.on_chunk_header = OnChunkHeader;
+      s.on_body = OnBody;
+      s.on_message_complete = OnMessageComplete;
+      return s;
+    }();
+    return settings;
+  }
+
+  llhttp_t parser_;
+  const std::size_t max_headers_;
+  std::size_t header_count_ = 0;
+  std::string url_;
+  std::string name_;
+  std::string value_;
+  Headers headers_;
+  std::string body_;
+  bool last_chunk_ = false;
+  bool complete_ = false;
+  std::optional<Error> failure_;
+};
+
+}  // namespace
+
+struct RequestParser::Impl {
+  explicit Impl(const ParserLimits& l) : limits(l) { Reset(); }
+
+  void Reset() {
+    state = State::kHead;
+    lines.emplace(limits.head_bytes, CheckRequestLine);
+    grammar.emplace(HTTP_REQUEST, limits.headers);
+    grammar->max_body = limits.body_bytes;
+    grammar->owner = this;
+    grammar->headers_complete = [](void* self, const llhttp_t& parser) {
+      return static_cast<Impl*>(self)->OnHeaders(parser);
+    };
+    head = {};
+    body.clear();
+    framing = {};
+    body_wire_bytes = 0;
+  }
+
+  Result<std::size_t> Feed(std::string_view bytes) {
+    switch (state) {
+      case State::kHead:
+        return FeedHead(bytes);
+      case State::kBody:
+        return FeedBody(bytes);
+      case State::kComplete:
+        break;
+    }
+    return std::size_t{0};
+  }
+
+  Result<std::size_t> FeedHead(std::string_view bytes) {
+    Result<std::size_t> taken = lines->Feed(bytes);
+    if (!taken || !lines->complete()) return taken;
+    const Result<std::size_t> parsed = grammar->Execute(lines->text());
+    if (!parsed) return parsed.error();
+    if (*parsed != lines->text().size()) return BadRequest("the head ends before its empty line");
+    lines.reset();
+    if (grammar->complete()) {
+      Complete();
+    } else {
+      state = State::kBody;
+    }
+    return taken;
+  }
+
+  // Before llhttp reads a body: judges the headers, and that llhttp sees the same body in them as
+  // we do.
+  Result<void> OnHeaders(const llhttp_t& parser) {
+    head.method = llhttp_method_name(static_cast<llhttp_method_t>(parser.method));
+    head.target = std::move(grammar->url());
+    head.version_minor = parser.http_minor;
+    head.headers = std::move(grammar->headers());
+    if (Result<void> checked = CheckHost(head); !checked) return checked;
+    const Result<Framing> checked = CheckFraming(head);
+    if (!checked) return checked.error();
+    framing = *checked;
+    if (Result<void> expect = CheckExpect(framing, &head); !expect) return expect;
+    if (framing.length > limits.body_bytes) {
+      return Error{"the body is larger than " + std::to_string(limits.body_bytes) + " bytes", 413};
+    }
+    const bool llhttp_chunked = (parser.flags & F_CHUNKED) != 0;
+    const bool llhttp_length = (parser.flags & F_CONTENT_LENGTH) != 0;
+    if (llhttp_chunked != framing.chunked ||
+        (llhttp_length ? parser.content_length : 0) != framing.length) {
+      return BadRequest("the length of the body is ambiguous");
+    }
+    head.keep_alive =
+        !head.headers.HasToken("Connection", "close") &&
+        (head.version_minor == 1 || head.headers.HasToken("Connection", "keep-alive"));
+    return {};
+  }
+
+  Result<std::size_t> FeedBody(std::string_view bytes) {
+    std::size_t taken = 0;
+    while (taken < bytes.size() && state == State::kBody) {
+      const std::string_view rest = bytes.substr(taken);
+      const Result<std::size_t> step = lines ? FeedTrailers(rest) : FeedContent(rest);
+      if (!step) return step;
+      taken += *step;
+    }
+    return taken;
+  }
+
+  Result<std::size_t> FeedContent(std::string_view bytes) {
+    if (framing.chunked) {
+      // Handing over no more than the bound allows makes it independent of how the bytes are cut.
+      const std::size_t allowed =
+          kFramingSlack + kFramingPerByte * grammar->body().size() - body_wire_bytes;
+      if (allowed == 0) return BadRequest("the chunks are mostly framing");
+      bytes = bytes.substr(0, allowed);
+    }
+    const Result<std::size_t> taken = grammar->Execute(bytes);
+    if (!taken) return taken;
+    body_wire_bytes += *taken;
+    if (grammar->complete()) {
+      Complete();
+    } else if (grammar->last_chunk()) {
+      lines.emplace(limits.head_bytes, nullptr);
+    }
+    return taken;
+  }
+
+  // llhttp 8 lets through in trailers what it lets through in a head, so they are collected and
+  // checked like one.
+  Result<std::size_t> FeedTrailers(std::string_view bytes) {
+    const Result<std::size_t> taken = lines->Feed(bytes);
+    if (!taken || !lines->complete()) return taken;
+    const Result<std::size_t> parsed = grammar->Execute(lines->text());
+    if (!parsed) return parsed;
+    if (!grammar->complete() || *parsed != lines->text().size()) {
+      return BadRequest("the trailers do not end at their empty line");
+    }
+    lines.reset();
+    Complete();
+    return taken;
+  }
+
+  void Complete() {
+    body = std::move(grammar->body());
+    state = State::kComplete;
+  }
+
+  const ParserLimits limits;
+  State state = State::kHead;
+  std::optional<LineCollector> lines;  // of the head or the trailers, while they are read
+  std::optional<Grammar> grammar;
+  RequestHead head;
+  Framing framing;
+  std::string body;
+  std::size_t body_wire_bytes = 0;  // of a chunked body
+  std::optional<Error> failure;
+};
+
+RequestParser::RequestParser(const ParserLimits& limits) : impl_(std::make_unique<Impl>(limits)) {}
+RequestParser::~RequestParser() = default;
+
+Result<std::size_t> RequestParser::Feed(std::string_view bytes) {
+  if (impl_->failure) return *impl_->failure;
+  Result<std::size_t> taken = impl_->Feed(bytes);
+  if (!taken) impl_->failure = taken.error();
+  return taken;
+}
+
+RequestParser::State RequestParser::state() const { return impl_->state; }
+
+bool RequestParser::started() const {
+  return impl_->state != State::kHead || !impl_->lines->empty();
+}
+
+const RequestHead& RequestParser::head() const {
+  assert(impl_->state != State::kHead);
+  return impl_->head;
+}
+
+std::string& RequestParser::body() {
+  assert(impl_->state == State::kComplete);
+  return impl_->body;
+}
+
+void RequestParser::Next() {
+  assert(impl_->state == State::kComplete);
+  impl_->Reset();
+}
+
+Result<ResponseHead> ParseResponseHead(std::string_view head) {
+  const ParserLimits limits;
+  LineCollector lines(limits.head_bytes, CheckStatusLine);
+  const Result<std::size_t> taken = lines.Feed(head);
+  if (!taken) return taken.error();
+  if (!lines.complete()) return BadRequest("the head has no empty line at its end");
+  if (lines.text().size() != head.size()) return BadRequest("the head is not all there is");
+
+  ResponseHead response;
+  Grammar grammar(HTTP_RESPONSE, limits.headers);
+  grammar.owner = &response.status;
+  grammar.headers_complete = [](void* status, const llhttp_t& parser) {
+    *static_cast<int*>(status) = parser.status_code;
+    return Result<void>();
+  };
+  const Result<std::size_t> parsed = grammar.Execute(lines.text());
+  if (!parsed) return parsed.error();
+  if (response.status == 0) return BadRequest("the head ends before its empty line");
+  response.headers = std::move(grammar.headers());
+  return response;
+}
+
+}  // namespace aphlict::http

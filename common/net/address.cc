@@ -1,0 +1,137 @@
+#include "common/net/address.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <uv.h>
+
+#include <cstring>
+
+#include "common/net/loop.h"
+
+namespace aphlict::net {
+
+namespace {
+
+Result<std::vector<Address>> Collect(int status, const std::string& host, const addrinfo* list) {
+  if (status != 0) return Error{"resolve " + host + ": " + uv_strerror(status)};
+  std::vector<Address> addresses;
+  for (const addrinfo* info = list; info != nullptr; info = info->ai_next) {
+    addresses.emplace_back(info->ai_addr, info->ai_addrlen);
+  }
+  if (addresses.empty()) return Error{"resolve " + host + ": no addresses"};
+  return addresses;
+}
+
+addrinfo Hints() {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  return hints;
+}
+
+}  // namespace
+
+Address::Address(const sockaddr* address, socklen_t length) : length_(length) {
+  std::memcpy(&storage_, address, length);
+}
+
+Result<Address> Address::Parse(const std::string& host, std::uint16_t port) {
+  sockaddr_in v4{};
+  if (uv_ip4_addr(host.c_str(), port, &v4) == 0) {
+    return Address(reinterpret_cast<const sockaddr*>(&v4), sizeof(v4));
+  }
+  sockaddr_in6 v6{};
+  if (uv_ip6_addr(host.c_str(), port, &v6) == 0) {
+    return Address(reinterpret_cast<const sockaddr*>(&v6), sizeof(v6));
+  }
+  return Error{host + " is not an IP address"};
+}
+
+std::uint16_t Address::port() const {
+  if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_port);
+  if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_port);
+  return 0;
+}
+
+bool Address::is_loopback() const {
+  if (family() == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr.s_addr) >> 24 == 127;
+  }
+  if (family() == AF_INET6) {
+    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr);
+  }
+  return false;
+}
+
+std::string Address::ToString() const {
+  char text[INET6_ADDRSTRLEN] = {};
+  const std::string port_text = ":" + std::to_string(port());
+  if (family() == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr, text, sizeof(text));
+    return text + port_text;
+  }
+  if (family() == AF_INET6) {
+    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+      inet_ntop(AF_INET, &address.s6_addr[12], text, sizeof(text));
+      return text + port_text;
+    }
+    inet_ntop(AF_INET6, &address, text, sizeof(text));
+    return "[" + std::string(text) + "]" + port_text;
+  }
+  return "unknown";
+}
+
+Result<std::vector<Address>> ResolveNow(const std::string& host, std::uint16_t port) {
+  if (auto address = Address::Parse(host, port)) return std::vector<Address>{*address};
+  const addrinfo hints = Hints();
+  addrinfo* list = nullptr;
+  const int status = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
+  if (status != 0) return Error{"resolve " + host + ": " + gai_strerror(status)};
+  auto addresses = Collect(0, host, list);
+  freeaddrinfo(list);
+  return addresses;
+}
+
+struct Resolver::Request {
+  uv_getaddrinfo_t uv;
+  Resolver* owner;  // null once cancelled
+  std::string host;
+  Done done;
+};
+
+void Resolver::Resolve(const std::string& host, std::uint16_t port, Done done) {
+  Cancel();
+  if (auto address = Address::Parse(host, port)) {
+    done(std::vector<Address>{*address});
+    return;
+  }
+  auto request = std::make_unique<Request>(Request{{}, this, host, std::move(done)});
+  request->uv.data = request.get();
+  const addrinfo hints = Hints();
+  const auto on_done = [](uv_getaddrinfo_t* uv, int status, addrinfo* list) noexcept {
+    std::unique_ptr<Request> finished(static_cast<Request*>(uv->data));
+    if (finished->owner != nullptr) {
+      finished->owner->request_ = nullptr;
+      finished->done(Collect(status, finished->host, list));
+    }
+    uv_freeaddrinfo(list);
+  };
+  const int status = uv_getaddrinfo(loop_.uv(), &request->uv, on_done, host.c_str(),
+                                    std::to_string(port).c_str(), &hints);
+  if (status != 0) {
+    request->done(Error{"resolve " + host + ": " + uv_strerror(status)});
+    return;
+  }
+  request_ = request.release();
+}
+
+void Resolver::Cancel() {
+  if (request_ == nullptr) return;
+  request_->owner = nullptr;
+  uv_cancel(reinterpret_cast<uv_req_t*>(&request_->uv));  // a look-up that runs already goes on by itself
+  request_ = nullptr;
+}
+
+}  // namespace aphlict::net

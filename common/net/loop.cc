@@ -1,0 +1,167 @@
+#include "common/net/loop.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "common/net/stream.h"
+
+namespace aphlict::net {
+
+namespace {
+
+template <class Handle, class Init>
+HandlePtr<Handle> MakeHandle(void* data, Init init) {
+  auto* handle = new Handle;
+  handle->data = data;
+  if (init(handle) != 0) std::abort();  // these inits fail for no reason but a wrong call
+  return HandlePtr<Handle>(handle);
+}
+
+std::uint64_t ToMilliseconds(Duration duration) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(duration).count()));
+}
+
+}  // namespace
+
+// A stream whose owner is done with it, on its way out.
+class Loop::LingeringStream : public StreamHandler {
+ public:
+  LingeringStream(Loop& loop, StreamPtr stream, Time deadline)
+      : loop_(loop), stream_(std::move(stream)), deadline_(deadline) {
+    stream_->SetHandler(this);
+    stream_->ShutdownWhenSent();
+    stream_->ResumeReading();
+  }
+
+  void OnBytes(std::string_view) override {}
+  void OnEnd(const std::string&) override { loop_.EndLingering(this); }
+  Time deadline() const { return deadline_; }
+
+ private:
+  Loop& loop_;
+  StreamPtr stream_;
+  Time deadline_;
+};
+
+Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
+  if (uv_loop_init(&loop_) != 0) std::abort();  // out of descriptors before anything has begun
+  loop_.data = this;
+  prepare_ = MakeHandle<uv_prepare_t>(this, [&](auto* h) { return uv_prepare_init(&loop_, h); });
+  check_ = MakeHandle<uv_check_t>(this, [&](auto* h) { return uv_check_init(&loop_, h); });
+  linger_timer_ = MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(&loop_, h); });
+  uv_prepare_start(prepare_.get(),
+                   [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
+  uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
+  uv_unref(reinterpret_cast<uv_handle_t*>(prepare_.get()));
+  uv_unref(reinterpret_cast<uv_handle_t*>(check_.get()));
+}
+
+Loop::~Loop() {
+  turn_end_ = nullptr;
+  deleted_later_.clear();
+  lingering_.clear();
+  prepare_.reset();
+  check_.reset();
+  linger_timer_.reset();
+  uv_run(&loop_, UV_RUN_DEFAULT);
+  if (uv_loop_close(&loop_) != 0) {
+    std::fputs("uv_loop_close: handles are still open:\n", stderr);
+    uv_print_all_handles(&loop_, stderr);
+    std::abort();
+  }
+}
+
+void Loop::Run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+
+void Loop::Stop() { uv_stop(&loop_); }
+
+bool Loop::RunUntilIdle(Duration limit) {
+  bool expired = false;
+  Timer timer(*this, [&] {
+    expired = true;
+    Stop();
+  });
+  timer.Unref();
+  timer.Start(limit);
+  Run();
+  return !expired;
+}
+
+void Loop::EndTurn() {
+  if (turn_end_) turn_end_();
+  // A stream that fails tells its handler, which may write to others: the list can grow on the way.
+  for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    Stream* stream = dirty_[i];
+    if (stream == nullptr) continue;
+    stream->dirty_index_ = Stream::kClean;
+    dirty_[i] = nullptr;
+    stream->Flush();
+  }
+  dirty_.clear();
+  deleted_later_.clear();
+}
+
+void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(std::move(object)); }
+
+void Loop::Linger(StreamPtr stream, Duration limit) {
+  lingering_.push_back(std::make_unique<LingeringStream>(*this, std::move(stream), Now() + limit));
+  if (uv_is_active(reinterpret_cast<uv_handle_t*>(linger_timer_.get())) != 0) return;
+  const auto sweep = [](uv_timer_t* timer) noexcept {
+    auto& loop = *static_cast<Loop*>(timer->data);
+    const Time now = Now();
+    std::erase_if(loop.lingering_, [&](const auto& each) { return each->deadline() <= now; });
+    if (loop.lingering_.empty()) uv_timer_stop(timer);
+  };
+  uv_timer_start(linger_timer_.get(), sweep, 250, 250);
+}
+
+void Loop::EndLingering(LingeringStream* done) {
+  const auto found = std::find_if(lingering_.begin(), lingering_.end(),
+                                  [&](const auto& each) { return each.get() == done; });
+  DeleteLater(std::shared_ptr<LingeringStream>(std::move(*found)));  // its own callback is on the stack
+  lingering_.erase(found);
+}
+
+Timer::Timer(Loop& loop, std::function<void()> work)
+    : work_(std::move(work)),
+      timer_(MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(loop.uv(), h); })) {}
+
+void Timer::Start(Duration delay, Duration repeat) {
+  uv_update_time(timer_->loop);
+  uv_timer_start(
+      timer_.get(),
+      [](uv_timer_t* timer) noexcept {
+        const auto work = static_cast<Timer*>(timer->data)->work_;  // a copy: the work may destroy the timer
+        work();
+      },
+      ToMilliseconds(delay), ToMilliseconds(repeat));
+}
+
+void Timer::Stop() { uv_timer_stop(timer_.get()); }
+
+void Timer::Unref() { uv_unref(reinterpret_cast<uv_handle_t*>(timer_.get())); }
+
+bool Timer::active() const {
+  return uv_is_active(reinterpret_cast<const uv_handle_t*>(timer_.get())) != 0;
+}
+
+SignalWatcher::SignalWatcher(Loop& loop, int signal, std::function<void()> work)
+    : work_(std::move(work)),
+      watcher_(MakeHandle<uv_signal_t>(this, [&](auto* h) { return uv_signal_init(loop.uv(), h); })) {
+  uv_signal_start(
+      watcher_.get(),
+      [](uv_signal_t* watcher, int) noexcept {
+        const auto copy = static_cast<SignalWatcher*>(watcher->data)->work_;
+        copy();
+      },
+      signal);
+  uv_unref(reinterpret_cast<uv_handle_t*>(watcher_.get()));
+}
+
+std::string ErrorText(int error_number) {
+  const int code = uv_translate_sys_error(error_number);
+  return std::string(uv_err_name(code)) + ": " + uv_strerror(code);
+}
+
+}  // namespace aphlict::net

@@ -1,0 +1,117 @@
+// The event loop of a process, and the order of things within one of its turns:
+//
+//   1. all input that is ready is read, and its handlers run; what they write is queued on the streams;
+//   2. the node's own end-of-turn work runs (committing publishes, filling feeds);
+//   3. every stream that has something queued sends it, all of it in one gathered write.
+//
+// Nothing waits longer than its turn: no timer delays a message.
+#pragma once
+
+#include <uv.h>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/time.h"
+#include "common/net/handle.h"
+
+namespace aphlict::net {
+
+class Stream;
+struct CloseStream;
+struct WriteChunk;
+
+class Loop {
+ public:
+  Loop();
+  // REQUIRES: everything that was made with this loop is destroyed. Runs the last close callbacks, and aborts
+  // with a list of the handles that are still open, if any: somebody leaked them.
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  uv_loop_t* uv() { return &loop_; }
+  static Loop& From(uv_loop_t* loop) { return *static_cast<Loop*>(loop->data); }
+
+  // Sets what step 2 runs. Called at least once a turn.
+  void SetTurnEnd(std::function<void()> work) { turn_end_ = std::move(work); }
+
+  // Turns until Stop() is called or nothing is left to wait for.
+  void Run();
+  void Stop();
+  // Turns until nothing but close callbacks and lingering streams is left, or `limit` is over.
+  // Returns whether all was done in time.
+  bool RunUntilIdle(Duration limit);
+
+  // Takes over a stream that its owner is done with: what is queued is still sent, then its sending side is
+  // shut down and input is read and thrown away until the peer closes too, or `limit` is over. Without this,
+  // a close with unread input resets the connection, and the peer may never see the last answer
+  // (RFC 9112 section 9.6).
+  void Linger(std::unique_ptr<Stream, CloseStream> stream, Duration limit = seconds(2));
+  std::size_t lingering() const { return lingering_.size(); }
+
+  // Keeps an object until the end of the turn, for an owner that lets go of one whose own callback may be on
+  // the stack.
+  void DeleteLater(std::shared_ptr<void> object);
+
+  // Where streams read into: one buffer a loop, so that an idle connection has none. Valid for one callback.
+  static constexpr std::size_t kReadBufferSize = 64 * 1024;
+  char* read_buffer() { return read_buffer_.get(); }
+
+ private:
+  friend class Stream;
+  class LingeringStream;
+
+  void EndTurn();
+  void EndLingering(LingeringStream* done);
+
+  uv_loop_t loop_;
+  HandlePtr<uv_prepare_t> prepare_;  // ends what timers began, before the loop sleeps
+  HandlePtr<uv_check_t> check_;      // ends what input began
+  std::function<void()> turn_end_;
+  std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
+  std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;
+  std::vector<std::shared_ptr<void>> deleted_later_;
+  std::unique_ptr<char[]> read_buffer_;
+  std::vector<std::unique_ptr<LingeringStream>> lingering_;
+  HandlePtr<uv_timer_t> linger_timer_;
+};
+
+// Calls `work` after a time, once or again and again. Owned by whoever needs it; gone means stopped.
+class Timer {
+ public:
+  Timer(Loop& loop, std::function<void()> work);
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  // `repeat` of zero: once. Starting a started timer starts it anew.
+  void Start(Duration delay, Duration repeat = Duration::zero());
+  void Stop();
+  bool active() const;
+  // A timer that does not by itself keep the loop from ending.
+  void Unref();
+
+ private:
+  std::function<void()> work_;
+  HandlePtr<uv_timer_t> timer_;
+};
+
+// Calls `work` for each delivery of a signal.
+class SignalWatcher {
+ public:
+  SignalWatcher(Loop& loop, int signal, std::function<void()> work);
+  SignalWatcher(const SignalWatcher&) = delete;
+  SignalWatcher& operator=(const SignalWatcher&) = delete;
+
+ private:
+  std::function<void()> work_;
+  HandlePtr<uv_signal_t> watcher_;
+};
+
+// "ECONNREFUSED: connection refused", for logs and errors. Takes an errno.
+std::string ErrorText(int error_number);
+
+}  // namespace aphlict::net

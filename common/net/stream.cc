@@ -1,0 +1,251 @@
+#include "common/net/stream.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <cstdlib>
+
+namespace aphlict::net {
+
+namespace {
+
+constexpr std::size_t kSpareChunks = 1024;  // kept by a loop for the next turn
+constexpr int kMaxVectors = 64;             // of one sendmsg()
+
+}  // namespace
+
+void CloseStream::operator()(Stream* stream) const noexcept { stream->Close(); }
+
+Stream::Stream(Loop& loop, int descriptor) : descriptor_(descriptor) {
+  poll_.data = this;
+  // Fails only for what is not a socket, or is watched already.
+  if (uv_poll_init(loop.uv(), &poll_, descriptor) != 0) std::abort();
+}
+
+StreamPtr Stream::Adopt(Loop& loop, int descriptor) { return StreamPtr(new Stream(loop, descriptor)); }
+
+Result<StreamPtr> Stream::Connect(Loop& loop, const Address& address) {
+  const int descriptor = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (descriptor < 0) return Error{"socket: " + ErrorText(errno)};
+  const int on = 1;
+  setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  if (connect(descriptor, address.get(), address.length()) != 0 && errno != EINPROGRESS) {
+    Error error{"connect to " + address.ToString() + ": " + ErrorText(errno)};
+    close(descriptor);
+    return error;
+  }
+  StreamPtr stream = Adopt(loop, descriptor);
+  stream->connecting_ = true;
+  return stream;
+}
+
+void Stream::SetHandler(StreamHandler* handler) {
+  handler_ = handler;
+  UpdateInterest();
+}
+
+void Stream::Close() {
+  assert(!closed_);
+  closed_ = true;
+  handler_ = nullptr;
+  Loop& owner = loop();
+  if (dirty_index_ != kClean) owner.dirty_[dirty_index_] = nullptr;
+  while (queue_) queue_ = std::move(queue_->next);
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_),
+           [](uv_handle_t* handle) { delete static_cast<Stream*>(handle->data); });
+  close(descriptor_);
+}
+
+void Stream::Write(SharedBytes bytes) {
+  if (bytes.empty() || closed_ || ended_) return;
+  if (unsent_ == 0) last_progress_ = Now();
+  unsent_ += static_cast<std::uint32_t>(bytes.size());
+  if (!queue_ || queue_tail_->end == WriteChunk::kSlots) {
+    auto& spare = loop().spare_chunks_;
+    std::unique_ptr<WriteChunk> chunk;
+    if (spare.empty()) {
+      chunk = std::make_unique<WriteChunk>();
+    } else {
+      chunk = std::move(spare.back());
+      spare.pop_back();
+    }
+    WriteChunk* added = chunk.get();
+    (queue_ ? queue_tail_->next : queue_) = std::move(chunk);
+    queue_tail_ = added;
+  }
+  queue_tail_->slots[queue_tail_->end++] = std::move(bytes);
+  MarkDirty();
+}
+
+void Stream::MarkDirty() {
+  if (dirty_index_ != kClean || blocked_ || connecting_) return;
+  auto& dirty = loop().dirty_;
+  dirty_index_ = static_cast<std::uint32_t>(dirty.size());
+  dirty.push_back(this);
+}
+
+void Stream::Flush() {
+  while (queue_) {
+    iovec vectors[kMaxVectors];
+    std::size_t count = 0;
+    std::size_t total = 0;
+    for (WriteChunk* chunk = queue_.get(); chunk != nullptr && count < kMaxVectors; chunk = chunk->next.get()) {
+      for (std::size_t i = chunk->begin; i < chunk->end && count < kMaxVectors; ++i) {
+        vectors[count++] = {const_cast<char*>(chunk->slots[i].data()), chunk->slots[i].size()};
+        total += chunk->slots[i].size();
+      }
+    }
+    ssize_t sent;
+    do {
+      if (count == 1) {
+        sent = send(descriptor_, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL);
+      } else {
+        msghdr message{};
+        message.msg_iov = vectors;
+        message.msg_iovlen = count;
+        sent = sendmsg(descriptor_, &message, MSG_NOSIGNAL);
+      }
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) {
+      if (errno != EAGAIN) return End("write: " + ErrorText(errno));
+      sent = 0;
+    }
+    Consume(static_cast<std::size_t>(sent));
+    if (static_cast<std::size_t>(sent) < total) {
+      blocked_ = true;
+      UpdateInterest();
+      return;
+    }
+  }
+  if (shutdown_) shutdown(descriptor_, SHUT_WR);
+}
+
+void Stream::Consume(std::size_t sent) {
+  if (sent == 0) return;
+  unsent_ -= static_cast<std::uint32_t>(sent);
+  if (unsent_ > 0) last_progress_ = Now();
+  while (sent > 0) {
+    SharedBytes& first = queue_->slots[queue_->begin];
+    if (sent < first.size()) {
+      first = first.Slice(sent);
+      return;
+    }
+    sent -= first.size();
+    first = SharedBytes();
+    if (++queue_->begin < queue_->end) continue;
+    std::unique_ptr<WriteChunk> spent = std::move(queue_);
+    queue_ = std::move(spent->next);
+    spent->begin = spent->end = 0;
+    auto& spare = loop().spare_chunks_;
+    if (spare.size() < kSpareChunks) spare.push_back(std::move(spent));
+  }
+}
+
+void Stream::NotifyWhenDrained() {
+  notify_drained_ = true;
+  UpdateInterest();
+}
+
+void Stream::PauseReading() {
+  paused_ = true;
+  UpdateInterest();
+}
+
+void Stream::ResumeReading() {
+  paused_ = false;
+  UpdateInterest();
+}
+
+void Stream::ShutdownWhenSent() {
+  shutdown_ = true;
+  if (!queue_ && !connecting_) shutdown(descriptor_, SHUT_WR);
+}
+
+Address Stream::peer() const {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (getpeername(descriptor_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+  return {reinterpret_cast<const sockaddr*>(&storage), length};
+}
+
+void Stream::UpdateInterest() {
+  if (closed_) return;
+  int events = 0;
+  if (!ended_ && handler_ != nullptr) {
+    if (!connecting_ && !paused_ && !read_ended_) events |= UV_READABLE;
+    if (connecting_ || blocked_ || notify_drained_) events |= UV_WRITABLE;
+  }
+  if (events == interest_) return;
+  interest_ = static_cast<std::uint8_t>(events);
+  if (events == 0) {
+    uv_poll_stop(&poll_);
+    return;
+  }
+  uv_poll_start(&poll_, events, [](uv_poll_t* poll, int status, int ready) noexcept {
+    static_cast<Stream*>(poll->data)->OnEvents(status, ready);
+  });
+}
+
+void Stream::OnEvents(int status, int events) {
+  if (status < 0) {
+    // libuv says EBADF for any error condition of the socket; the socket knows better.
+    int error = 0;
+    socklen_t length = sizeof(error);
+    getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
+    interest_ = 0;  // libuv has stopped watching
+    return End((connecting_ ? "connect: " : "") + ErrorText(error == 0 ? ECONNRESET : error));
+  }
+  if (connecting_) return FinishConnecting();
+  if ((events & UV_WRITABLE) != 0) {
+    blocked_ = false;
+    // Not at the turn's end like others: the interest in writability must be settled before the next poll.
+    if (dirty_index_ == kClean) Flush();
+    if (closed_ || ended_) return;
+    const bool drained = notify_drained_ && !queue_;
+    if (drained) notify_drained_ = false;
+    UpdateInterest();
+    if (drained) handler_->OnDrained();
+    if (closed_ || ended_) return;
+  }
+  if ((events & UV_READABLE) != 0 && !paused_) ReadOnce();
+}
+
+void Stream::FinishConnecting() {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
+  if (error != 0) return End("connect: " + ErrorText(error));
+  connecting_ = false;
+  UpdateInterest();
+  if (queue_) MarkDirty();
+  handler_->OnConnected();
+}
+
+// One read a turn, so that a fast sender does not keep the loop from everybody else.
+void Stream::ReadOnce() {
+  ssize_t got;
+  do {
+    got = recv(descriptor_, loop().read_buffer(), Loop::kReadBufferSize, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got > 0) return handler_->OnBytes({loop().read_buffer(), static_cast<std::size_t>(got)});
+  if (got == 0) {
+    read_ended_ = true;
+    UpdateInterest();
+    return handler_->OnReadEnd();
+  }
+  if (errno != EAGAIN) End("read: " + ErrorText(errno));
+}
+
+void Stream::End(const std::string& reason) {
+  if (ended_) return;
+  ended_ = true;
+  UpdateInterest();
+  if (handler_ != nullptr) handler_->OnEnd(reason);
+}
+
+}  // namespace aphlict::net

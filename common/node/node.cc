@@ -1,0 +1,216 @@
+#include "common/node/node.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace aphlict::node {
+
+namespace {
+
+constexpr Duration kTickInterval = seconds(1);
+
+// Descriptors for everything but clients: listeners, logs, upstreams, a few hundred repeaters and operators.
+constexpr std::size_t kReservedDescriptors = 256;
+constexpr std::size_t kAdminConnections = 1024;
+
+std::size_t DescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  return limit.rlim_cur;
+}
+
+server::HttpLimits HttpLimitsOf(const config::Limits& limits, std::size_t connections) {
+  server::HttpLimits http;
+  http.parser.head_bytes = limits.head_bytes;
+  http.parser.headers = limits.head_fields;
+  http.parser.body_bytes = 0;
+  http.head_time = limits.head_time;
+  http.connections = connections;
+  return http;
+}
+
+std::unique_ptr<admin::Admin> MakeAdmin(net::Loop& loop, const config::Limits& limits,
+                                        const admin::StatusSource& status, admin::PublishHandler* publish, Log& log) {
+  admin::Admin::Options options;
+  options.instance_bytes = limits.instance_bytes;
+  options.http = HttpLimitsOf(limits, kAdminConnections);
+  options.http.parser.body_bytes = limits.publish_bytes;
+  return std::make_unique<admin::Admin>(loop, options, status, publish, log);
+}
+
+clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
+  const std::size_t descriptors = DescriptorLimit();
+  const std::size_t most = limits.clients != 0 ? limits.clients : std::max(descriptors, 2 * kReservedDescriptors) - kReservedDescriptors;
+  clients::ClientLimits options;
+  options.json_depth = limits.json_depth;
+  options.instance_bytes = limits.instance_bytes;
+  options.subscriptions = limits.client_subscriptions;
+  options.subscription_bytes = limits.client_subscription_bytes;
+  options.commands = {limits.command_bytes, limits.command_fragments};
+  options.command_time = limits.command_time;
+  options.stalled_bytes = limits.client_stalled_bytes;
+  options.stalled_time = limits.client_stalled_time;
+  options.unsent_bytes = limits.client_unsent_bytes;
+  options.http = HttpLimitsOf(limits, most);
+  return options;
+}
+
+bool Has(const config::Settings& settings, config::ServerType type) {
+  return std::any_of(settings.servers.begin(), settings.servers.end(),
+                     [&](const config::Server& server) { return server.type == type; });
+}
+
+}  // namespace
+
+Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& role, admin::PublishHandler* publish)
+    : loop_(loop),
+      settings_(settings),
+      log_(log),
+      role_(role),
+      id_(RandomId()),
+      started_(Now()),
+      history_({settings.limits.history_time, settings.limits.history_bytes, 64}),
+      instances_(settings.limits.instances),
+      tree_(settings.limits.instances),
+      admin_(MakeAdmin(loop, settings.limits, *this, publish, log)),
+      tick_(loop, [this] { Tick(); }) {
+  history_.SetObserver(this);
+  tree_.SetOwn({id_, settings.name, APHLICT_RELAY_VERSION, settings.public_url, "", {}, {}});
+  if (Has(settings, config::ServerType::kRepeater)) {
+    feed::Downstreams::Options options;
+    options.node = id_;
+    options.name = settings.name;
+    options.version = APHLICT_RELAY_VERSION;
+    options.most = settings.limits.repeaters;
+    options.http = HttpLimitsOf(settings.limits, settings.limits.repeaters + 64);
+    downstreams_ = std::make_unique<feed::Downstreams>(loop, options, history_, tree_, log);
+    // At the turn's end rather than at once: many repeaters may come or go in one turn.
+    downstreams_->SetOnImportantChange([this] { report_now_ = true; });
+  }
+  if (Has(settings, config::ServerType::kClient)) {
+    clients_ = std::make_unique<clients::Clients>(loop, ClientLimitsOf(settings.limits), history_, instances_, log);
+  }
+  loop.SetTurnEnd([this] { EndTurn(); });
+}
+
+Node::~Node() { loop_.SetTurnEnd(nullptr); }
+
+Result<void> Node::Open() {
+  for (const config::Server& server : settings_.servers) {
+    if (auto bound = Bind(server); !bound) return bound;
+  }
+  if (auto listening = admin_->Listen(); !listening) return listening;
+  LogListening(config::ServerType::kAdmin);
+  if (downstreams_) {
+    if (auto listening = downstreams_->Listen(); !listening) return listening;
+    LogListening(config::ServerType::kRepeater);
+  }
+  tick_.Start(kTickInterval, kTickInterval);
+  return role_.Start();
+}
+
+Result<void> Node::Bind(const config::Server& server) {
+  auto addresses = net::ResolveNow(server.host, server.port);
+  if (!addresses) return Error{server.where + ": " + addresses.error().text, 78};
+  const net::Address& address = addresses->front();
+  Result<net::Address> bound = net::Address();
+  switch (server.type) {
+    case config::ServerType::kAdmin:
+      bound = admin_->Bind(address);
+      break;
+    case config::ServerType::kClient:
+      bound = clients_->Bind(address, settings_.reuse_port);
+      break;
+    case config::ServerType::kRepeater:
+      if (!address.is_loopback() && !settings_.insecure_feed) {
+        return Error{server.where + ": " + address.ToString() +
+                         " is not a loopback address, and the feed has no authentication yet; "
+                         "--insecure-feed takes the risk",
+                     78};
+      }
+      bound = downstreams_->Bind(address, false);
+      break;
+  }
+  if (!bound) return Error{server.where + ": " + bound.error().text, bound.error().code};
+  bound_.emplace_back(server.type, bound->ToString());
+  return {};
+}
+
+void Node::LogListening(config::ServerType type) {
+  for (const auto& [each, address] : bound_) {
+    if (each == type) log_.Info("listening", {{"type", config::ServerTypeName(type)}, {"address", address}});
+  }
+}
+
+Result<void> Node::OpenClients() {
+  if (!clients_ || clients_->listening()) return {};
+  if (auto listening = clients_->Listen(); !listening) return listening;
+  LogListening(config::ServerType::kClient);
+  return {};
+}
+
+bool Node::Accept(history::Message message, bool repeat) {
+  history::Instance* instance = instances_.Get(message.instance());
+  if (instance == nullptr) return false;
+  const history::Message copy = message;  // shares the buffer
+  if (!history_.Add(std::move(message), repeat, Now())) return true;
+  ++instance->messages_in;
+  if (clients_ && !repeat) clients_->FanOut(copy);
+  return true;
+}
+
+void Node::SetReady(bool ready) {
+  if (clients_) clients_->SetReady(ready);
+}
+
+void Node::SetAbove(std::vector<std::string> direct, std::vector<std::string> all) {
+  tree_.UpdateOwnAbove(std::move(direct));
+  if (downstreams_) downstreams_->SetAbove(std::move(all));
+}
+
+void Node::Stop() {
+  role_.EndTurn();
+  tick_.Stop();
+  admin_->Shutdown();
+  if (downstreams_) downstreams_->Shutdown(websocket::kGoingAway, "the node stops");
+  if (clients_) clients_->Shutdown(websocket::kGoingAway, "the server stops");
+  role_.Stop();
+}
+
+void Node::RefreshTree() const {
+  for (const history::Instance* instance : instances_.TakeChanged()) {
+    tree_.UpdateOwn(instance->name, {instance->clients_active, instance->clients_total, instance->messages_out});
+  }
+  tree_.UpdateOwnCursor(history_.cursor());
+}
+
+std::string Node::StatusOf(std::string_view instance) const {
+  RefreshTree();
+  return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_,
+                             role_.upstreams(), role_.gaps(), role_.repeats()});
+}
+
+void Node::OnEnter(const history::Message& message) {
+  if (history::Instance* instance = instances_.Get(message.instance())) ++instance->history_messages;
+}
+
+void Node::OnLeave(const history::Message& message) {
+  if (history::Instance* instance = instances_.Get(message.instance())) --instance->history_messages;
+}
+
+void Node::EndTurn() {
+  role_.EndTurn();
+  if (downstreams_) downstreams_->Pump();
+  if (std::exchange(report_now_, false)) role_.Report();
+  log_.Flush();
+}
+
+void Node::Tick() {
+  history_.Expire(Now(), role_.own_epoch());
+  RefreshTree();
+  role_.Report();
+}
+
+}  // namespace aphlict::node

@@ -1,0 +1,138 @@
+#include "common/node/process.h"
+
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "common/config/load.h"
+
+namespace aphlict::node {
+
+namespace {
+
+constexpr Duration kGoodbyeTime = seconds(3);  // for close frames and last answers to be taken
+
+// As many descriptors as the hard limit allows: each client is one.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// The file that tells the process's id. One that is left from before is written over.
+class PidFile {
+ public:
+  static Result<std::unique_ptr<PidFile>> Write(const std::string& path) {
+    std::error_code error;
+    if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
+      std::filesystem::create_directories(folder, error);
+    }
+    std::ofstream file(path, std::ios::trunc);
+    file << getpid() << '\n';
+    file.close();
+    if (!file) {
+      return Error{"pidfile " + path + ": " + net::ErrorText(errno), errno == EACCES ? EX_NOPERM : EX_OSERR};
+    }
+    return std::unique_ptr<PidFile>(new PidFile(path));
+  }
+
+  // Removes it, unless another process has written its own since.
+  ~PidFile() {
+    std::ifstream file(path_);
+    long written = 0;
+    if (file >> written && written == getpid()) {
+      std::error_code error;
+      std::filesystem::remove(path_, error);
+    }
+  }
+
+ private:
+  explicit PidFile(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+int Fail(const Error& error) {
+  std::fprintf(stderr, "%s\n", error.text.c_str());
+  return error.code == 0 ? EX_OSERR : error.code;
+}
+
+int Run(const config::Settings& settings, Log& log, const MakeApplication& make) {
+  std::unique_ptr<PidFile> pid_file;
+  if (!settings.pidfile.empty()) {
+    auto written = PidFile::Write(settings.pidfile);
+    if (!written) return Fail(written.error());
+    pid_file = std::move(*written);
+  }
+  for (const std::string& notice : settings.notices) log.Warning("configuration", {{"notice", notice}});
+
+  net::Loop loop;
+  auto application = make(loop, settings, log);
+  Node& node = application->node();
+  log.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"node", node.id()}, {"name", settings.name}});
+
+  bool stopping = false;
+  const auto stop = [&](const char* signal) {
+    if (std::exchange(stopping, true)) return;
+    log.Info("stopping", {{"signal", signal}});
+    node.Stop();
+    loop.Stop();
+  };
+  const auto reopen_logs = [&] {
+    log.Reopen();
+    log.Info("logs_reopened");
+  };
+  int exit_code = EX_OK;
+  {
+    const net::SignalWatcher on_term(loop, SIGTERM, [&] { stop("SIGTERM"); });
+    const net::SignalWatcher on_int(loop, SIGINT, [&] { stop("SIGINT"); });
+    const net::SignalWatcher on_hup(loop, SIGHUP, reopen_logs);
+    const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
+    // Log lines leave at the end of each turn; what the sink did not take then is tried again.
+    net::Timer retry_log(loop, [&] { log.Flush(); });
+    retry_log.Unref();
+    retry_log.Start(seconds(1), seconds(1));
+    if (auto open = node.Open(); !open) {
+      log.Error("start_failed", {{"reason", open.error().text}});
+      exit_code = open.error().code == 0 ? EX_OSERR : open.error().code;
+      node.Stop();
+    } else {
+      loop.Run();
+    }
+    if (!loop.RunUntilIdle(kGoodbyeTime)) log.Debug("goodbye_incomplete");
+  }
+  application.reset();
+  log.Info("stopped", {{"exit", exit_code}});
+  log.Flush();
+  return exit_code;
+}
+
+}  // namespace
+
+int RunProcess(config::Role role, int argc, const char* const* argv, const MakeApplication& make) {
+  std::signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
+  const config::Invocation invocation = config::Load(role, argc, argv);
+  if (invocation.action == config::Invocation::Action::kExit) {
+    std::fputs(invocation.text.c_str(), invocation.to_stderr ? stderr : stdout);
+    return invocation.exit_code;
+  }
+  auto log = Log::Open(invocation.settings.log_paths, invocation.settings.log_level);
+  if (!log) return Fail(log.error());
+  if (invocation.action == config::Invocation::Action::kCheckConfig) {
+    for (const std::string& notice : invocation.settings.notices) std::printf("note: %s\n", notice.c_str());
+    std::puts("the configuration is fine");
+    return EX_OK;
+  }
+  return Run(invocation.settings, **log, make);
+}
+
+}  // namespace aphlict::node

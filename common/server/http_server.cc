@@ -1,0 +1,262 @@
+#include "common/server/http_server.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace aphlict::server {
+
+namespace {
+
+std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_since_epoch()).count(); }
+
+constexpr Duration kSweepInterval = milliseconds(500);
+constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer to be taken
+
+}  // namespace
+
+// One connection, from its first byte to its last answer. Owned by the server, by id.
+class HttpServer::Connection : public net::StreamHandler {
+ public:
+  Connection(HttpServer& server, ConnectionId id, net::StreamPtr stream)
+      : server_(server), id_(id), stream_(std::move(stream)), parser_(server.limits_.parser), since_(Now()) {
+    stream_->SetHandler(this);
+  }
+
+  ConnectionId id() const { return id_; }
+  const net::Stream* stream() const { return stream_.get(); }
+
+  void OnBytes(std::string_view bytes) override {
+    unread_.append(bytes);
+    Process();
+  }
+
+  void OnReadEnd() override {
+    read_ended_ = true;
+    if (!waiting_ && stream_->unsent() == 0) Finish();
+  }
+
+  void OnEnd(const std::string&) override { Finish(); }
+
+  void Respond(const http::Response& response) {
+    if (!waiting_) return;
+    waiting_ = false;
+    const bool close = response.close || !parser_.head().keep_alive || read_ended_ || !server_.listening();
+    http::Response last = response;
+    last.close = close;
+    stream_->Write(http::Serialize(last, parser_.head().method == "HEAD"));
+    parser_.Next();
+    since_ = Now();
+    if (close) return Finish();
+    stream_->ResumeReading();
+    if (!processing_) Process();
+  }
+
+  net::StreamPtr Upgrade(std::string* unread) {
+    waiting_ = false;
+    *unread = std::move(unread_);
+    return std::move(stream_);
+  }
+
+  void FinishUnlessWaiting() {
+    if (!waiting_) Finish();
+  }
+
+  // Ends or refuses what takes longer than its state allows.
+  void CheckTime(Time now) {
+    if (waiting_) return;
+    if (stream_->unsent() > 0) {
+      if (now - stream_->last_progress() > kWriteTime) Finish();
+      return;
+    }
+    const HttpLimits& limits = server_.limits_;
+    if (!parser_.started()) {
+      // A connection that has not sent anything yet is on its head's time, one between requests may idle.
+      if (now - since_ > (requests_ == 0 ? limits.head_time : limits.idle_time)) Finish();
+    } else if (parser_.state() == http::RequestParser::State::kHead) {
+      if (now - since_ > limits.head_time) Refuse({"the request's head did not arrive in time", 408});
+    } else if (now - since_ > limits.body_time) {
+      Refuse({"the request's body did not arrive in time", 408});
+    }
+  }
+
+ private:
+  void Process() {
+    processing_ = true;
+    std::size_t used = 0;
+    while (stream_ && !waiting_ && used < unread_.size()) {
+      if (!parser_.started()) since_ = Now();
+      const bool had_head = parser_.state() != http::RequestParser::State::kHead;
+      const auto taken = parser_.Feed(std::string_view(unread_).substr(used));
+      if (!taken) {
+        processing_ = false;
+        return Refuse(taken.error());
+      }
+      used += *taken;
+      if (!had_head && parser_.state() != http::RequestParser::State::kHead) since_ = Now();
+      if (!had_head && parser_.state() == http::RequestParser::State::kBody && parser_.head().expects_continue) {
+        stream_->Write("HTTP/1.1 100 Continue\r\n\r\n");
+      }
+      if (parser_.state() != http::RequestParser::State::kComplete) continue;
+      ++requests_;
+      ++server_.counters_.requests;
+      waiting_ = true;
+      stream_->PauseReading();
+      unread_.erase(0, used);  // now, since the handler may take over the connection and what follows
+      used = 0;
+      server_.handler_.OnRequest({id_, parser_.head(), parser_.body()});
+    }
+    unread_.erase(0, used);
+    if (unread_.empty()) unread_.shrink_to_fit();
+    processing_ = false;
+  }
+
+  void Refuse(const Error& error) {
+    ++server_.counters_.refused;
+    std::int64_t suppressed = 0;
+    if (server_.log_limiter_.Allow(Seconds(Now()), &suppressed)) {
+      server_.log_.Warning("request_refused", {{"listener", server_.name_},
+                                               {"peer", stream_->peer().ToString()},
+                                               {"status", error.code},
+                                               {"reason", error.text},
+                                               {"suppressed", suppressed}});
+    }
+    http::Response response = http::ErrorResponse(error.code, error.text);
+    response.close = true;
+    stream_->Write(http::Serialize(response));
+    Finish();
+  }
+
+  void Finish() {
+    if (!stream_) return;
+    server_.loop_.Linger(std::move(stream_));
+    server_.Remove(*this);
+  }
+
+  HttpServer& server_;
+  ConnectionId id_;
+  net::StreamPtr stream_;  // null once finished or upgraded
+  http::RequestParser parser_;
+  std::string unread_;
+  Time since_;  // when the present part of a request began
+  std::uint64_t requests_ = 0;
+  bool waiting_ = false;     // for the answer to a complete request
+  bool processing_ = false;  // Process() is on the stack
+  bool read_ended_ = false;
+};
+
+HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log,
+                       HttpHandler& handler)
+    : loop_(loop),
+      name_(std::move(name)),
+      limits_(limits),
+      log_(log),
+      handler_(handler),
+      sweep_(loop, [this] { Sweep(); }) {
+  sweep_.Start(kSweepInterval, kSweepInterval);
+  sweep_.Unref();
+}
+
+HttpServer::~HttpServer() = default;
+
+Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port) {
+  auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
+  if (!listener) return listener.error();
+  listeners_.push_back(std::move(*listener));
+  return listeners_.back()->local_address();
+}
+
+Result<void> HttpServer::Listen() {
+  for (auto& listener : listeners_) {
+    if (auto started = listener->Start(); !started) return started;
+  }
+  listening_ = true;
+  return {};
+}
+
+void HttpServer::StopListening() {
+  listening_ = false;
+  for (auto& listener : listeners_) listener->AcceptAll();
+  listeners_.clear();
+}
+
+void HttpServer::Shutdown() {
+  StopListening();
+  for (const ConnectionId id : Ids()) {
+    if (const auto found = connections_.find(id); found != connections_.end()) found->second->FinishUnlessWaiting();
+  }
+}
+
+void HttpServer::Respond(ConnectionId connection, const http::Response& response) {
+  if (const auto found = connections_.find(connection); found != connections_.end()) {
+    found->second->Respond(response);
+  }
+}
+
+net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread) {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return nullptr;
+  net::StreamPtr stream = found->second->Upgrade(unread);
+  Remove(*found->second);
+  ++upgraded_;
+  stream->SetHandler(nullptr);
+  stream->ResumeReading();
+  return stream;
+}
+
+void HttpServer::Release() {
+  --upgraded_;
+  UpdateListeners();
+}
+
+std::string HttpServer::PeerOf(ConnectionId connection) const {
+  const auto found = connections_.find(connection);
+  return found == connections_.end() ? "unknown" : found->second->stream()->peer().ToString();
+}
+
+void HttpServer::OnConnection(int descriptor) {
+  ++counters_.accepted;
+  const ConnectionId id = next_id_++;
+  connections_.emplace(id, std::make_unique<Connection>(*this, id, net::Stream::Adopt(loop_, descriptor)));
+  UpdateListeners();
+}
+
+void HttpServer::OnAcceptError(const std::string& reason) {
+  log_.Error("accept_failed", {{"listener", name_}, {"reason", reason}, {"connections", connections()}});
+}
+
+void HttpServer::Remove(Connection& connection) {
+  const auto found = connections_.find(connection.id());
+  loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
+  connections_.erase(found);
+  UpdateListeners();
+}
+
+void HttpServer::Sweep() {
+  const Time now = Now();
+  for (const ConnectionId id : Ids()) {
+    if (const auto found = connections_.find(id); found != connections_.end()) found->second->CheckTime(now);
+  }
+}
+
+std::vector<ConnectionId> HttpServer::Ids() const {
+  std::vector<ConnectionId> ids;
+  ids.reserve(connections_.size());
+  for (const auto& [id, connection] : connections_) ids.push_back(id);
+  return ids;
+}
+
+void HttpServer::UpdateListeners() {
+  const bool full = connections() >= limits_.connections;
+  for (auto& listener : listeners_) {
+    if (full && !listener->paused()) {
+      listener->Pause();
+      log_.Warning("listener_full", {{"listener", name_}, {"connections", connections()}});
+    } else if (!full && listener->paused() && !listener->retrying()) {
+      listener->Resume();
+    }
+  }
+}
+
+}  // namespace aphlict::server

@@ -1,0 +1,109 @@
+// HTTP/1.1 connections on one or more listeners: requests come in whole, answers go out, now or later.
+// A connection can be taken over for the WebSocket protocol.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/log.h"
+#include "common/base/time.h"
+#include "common/http/parser.h"
+#include "common/http/response.h"
+#include "common/net/listener.h"
+#include "common/net/stream.h"
+
+namespace aphlict::server {
+
+// Names a connection across time: an answer that comes later finds it, or finds it gone.
+using ConnectionId = std::uint64_t;
+
+struct Request {
+  ConnectionId connection;
+  const http::RequestHead& head;
+  std::string& body;  // may be taken
+};
+
+// What is served. Owned by whoever makes the server, and outlives it.
+class HttpHandler {
+ public:
+  virtual ~HttpHandler() = default;
+  // A request is complete. It is answered by Respond(), now or later; until then the connection reads no more.
+  // Or the connection is taken over by Upgrade().
+  virtual void OnRequest(const Request& request) = 0;
+};
+
+struct HttpLimits {
+  http::ParserLimits parser;
+  Duration head_time = seconds(10);   // for the head; past it 408
+  Duration body_time = seconds(60);   // for the body; past it 408
+  Duration idle_time = seconds(120);  // between requests; past it the connection is closed
+  std::size_t connections = 1024;     // upgraded ones included; what is over waits in the kernel's queue
+};
+
+struct HttpCounters {
+  std::uint64_t accepted = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t refused = 0;  // requests that could not be understood, or came too slowly
+};
+
+class HttpServer : private net::ListenerHandler {
+ public:
+  // `name` is what the log calls it ("admin"). `log` and `handler` outlive the server.
+  HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler);
+  ~HttpServer() override;
+
+  // Takes one more address. Errors as net::Listener::Bind.
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port);
+  // Begins to accept on all of them. Errors as net::Listener::Start.
+  Result<void> Listen();
+  // Takes no more connections. What is in the kernel's queues is accepted first.
+  void StopListening();
+  bool listening() const { return listening_; }
+  // Stops listening, and closes the connections: at once, or after the answer that one waits for.
+  void Shutdown();
+
+  // Answers the request that a connection waits for. Does nothing when the connection has gone.
+  void Respond(ConnectionId connection, const http::Response& response);
+
+  // Takes the connection out of the server: its stream, and the bytes that came behind the request. It counts
+  // as a connection until Release() is called. Null when the connection has gone.
+  net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
+  void Release();
+
+  // The address of a connection's other end, or "unknown".
+  std::string PeerOf(ConnectionId connection) const;
+
+  std::size_t connections() const { return connections_.size() + upgraded_; }
+  const HttpCounters& counters() const { return counters_; }
+
+ private:
+  class Connection;
+
+  void OnConnection(int descriptor) override;
+  void OnAcceptError(const std::string& reason) override;
+  void Remove(Connection& connection);
+  void Sweep();
+  void UpdateListeners();
+  std::vector<ConnectionId> Ids() const;  // a copy: whoever is visited may go
+
+  net::Loop& loop_;
+  std::string name_;
+  HttpLimits limits_;
+  Log& log_;
+  HttpHandler& handler_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
+  ConnectionId next_id_ = 1;
+  std::size_t upgraded_ = 0;
+  bool listening_ = false;
+  HttpCounters counters_;
+  LogLimiter log_limiter_;
+  net::Timer sweep_;
+};
+
+}  // namespace aphlict::server

@@ -1,0 +1,56 @@
+// The master: takes publishes, numbers them, and puts them into its history, from where the feeds and the clients
+// get them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/node/node.h"
+#include "common/node/process.h"
+#include "master/numbering.h"
+#include "master/publish.h"
+#include "common/history/repeats.h"
+
+namespace aphlict::master {
+
+class Master : public node::Application, private node::Role, private admin::PublishHandler {
+ public:
+  Master(net::Loop& loop, const config::Settings& settings, Log& log);
+
+  node::Node& node() override { return node_; }
+
+ private:
+  // A publish that waits for the end of its turn.
+  struct Pending {
+    server::ConnectionId connection;
+    std::string instance;
+    std::string body;
+    Publish publish;
+  };
+
+  void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
+  http::Response Take(const Pending& pending);
+
+  std::string_view name() const override { return "master"; }
+  Result<void> Start() override { return node_.OpenClients(); }
+  void EndTurn() override;
+  void Report() override {}  // nobody is above
+  void Stop() override {}
+  std::string own_epoch() const override { return numbering_.epoch(); }
+  std::vector<admin::UpstreamStatus> upstreams() const override { return {}; }
+  std::uint64_t gaps() const override { return 0; }
+  std::uint64_t repeats() const override { return repeats_dropped_; }
+
+  Log& log_;
+  Numbering numbering_;
+  history::Repeats repeats_;
+  std::uint64_t repeats_dropped_ = 0;
+  PublishLimits limits_;
+  LogLimiter refused_limiter_;
+  std::vector<Pending> pending_;
+  std::string receipt_;  // the body of each 200
+  node::Node node_;
+};
+
+}  // namespace aphlict::master

@@ -1,0 +1,121 @@
+#include "repeater/repeater.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace aphlict::repeater {
+
+namespace {
+
+constexpr Duration kOpenAnyway = seconds(5);
+
+}  // namespace
+
+Repeater::Repeater(net::Loop& loop, const config::Settings& settings, Log& log)
+    : log_(log), node_(loop, settings, log, *this, nullptr), open_anyway_(loop, [this] { OpenClients(); }) {
+  for (const config::UpstreamGroup& group : settings.upstream) {
+    groups_.push_back(std::make_unique<UpstreamGroup>(loop, group, node_.id(), log, static_cast<FollowHandler&>(*this)));
+  }
+  node_.SetReady(false);
+}
+
+Result<void> Repeater::Start() {
+  open_anyway_.Start(kOpenAnyway);
+  for (auto& group : groups_) group->Start();
+  return {};
+}
+
+void Repeater::Stop() {
+  open_anyway_.Stop();
+  for (auto& group : groups_) group->Stop();
+}
+
+void Repeater::OpenClients() {
+  open_anyway_.Stop();
+  if (auto opened = node_.OpenClients(); !opened) {
+    // The port was taken at the start; only another process that shares it can have come between.
+    log_.Error("client_port_failed", {{"reason", opened.error().text}});
+    open_anyway_.Start(kOpenAnyway);
+  }
+}
+
+feed::Hello Repeater::MakeHello(const UpstreamGroup& group) {
+  feed::Hello hello;
+  hello.node = node_.id();
+  hello.name = node_.settings().name;
+  hello.version = APHLICT_RELAY_VERSION;
+  hello.url = node_.settings().public_url;
+  hello.resumes = group.ever_synchronised();
+  hello.cursor = node_.history().cursor();
+  if (!group.settings().instances.empty()) hello.instances = group.settings().instances;
+  return hello;
+}
+
+void Repeater::OnEpochs(const feed::Welcome& welcome) {
+  for (const auto& [epoch, range] : welcome.epochs) node_.history().Mention(epoch, range.floor, Now());
+}
+
+void Repeater::OnMessage(history::Message message) {
+  // One that this node has dealt with, and gets again by another way, says nothing about its uniqueID.
+  const history::EpochState* known = node_.history().Find(message.epoch());
+  if (known != nullptr && message.sequence() <= known->newest) return;
+  const bool repeat = repeats_.Seen(message.instance(), message.unique_id(), Now());
+  if (repeat) ++repeats_dropped_;
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.Debug("message", {{"epoch", message.epoch()},
+                           {"sequence", message.sequence()},
+                           {"instance", message.instance()},
+                           {"repeat", repeat ? "yes" : "no"}});
+  }
+  if (!node_.Accept(std::move(message), repeat)) {
+    log_.Error("message_dropped", {{"reason", "too many instances are in use"}});
+  }
+}
+
+void Repeater::OnGap(const history::Gap& gap) {
+  if (!node_.history().AddGap(gap, Now())) return;
+  ++gaps_;
+  log_.Error("gap", {{"epoch", gap.epoch}, {"from", gap.from}, {"to", gap.to}});
+}
+
+void Repeater::OnHeartbeat(const feed::Heartbeat& heartbeat) {
+  for (const auto& [epoch, sequence] : heartbeat.cursor) node_.history().Advance(epoch, sequence, Now());
+}
+
+void Repeater::OnStateChange() {
+  std::vector<std::string> direct;
+  std::vector<std::string> above;
+  for (const auto& group : groups_) {
+    if (!group->connected()) continue;
+    direct.push_back(group->upstream_node());
+    above.push_back(group->upstream_node());
+    above.insert(above.end(), group->above().begin(), group->above().end());
+  }
+  std::sort(above.begin(), above.end());
+  above.erase(std::unique(above.begin(), above.end()), above.end());
+  if (above != above_ || direct != node_.tree().own().above) {
+    above_ = above;
+    node_.SetAbove(std::move(direct), std::move(above));
+  }
+  // Losing a master later makes the node neither unready nor unhealthy for the clients that it holds.
+  const bool ready = std::all_of(groups_.begin(), groups_.end(),
+                                 [](const auto& group) { return group->ever_synchronised(); });
+  if (ready) {
+    node_.SetReady(true);
+    OpenClients();
+  }
+  Report();
+}
+
+void Repeater::Report() {
+  node_.RefreshTree();
+  for (auto& group : groups_) group->Report(node_.tree());
+}
+
+std::vector<admin::UpstreamStatus> Repeater::upstreams() const {
+  std::vector<admin::UpstreamStatus> all;
+  for (const auto& group : groups_) all.push_back(group->status());
+  return all;
+}
+
+}  // namespace aphlict::repeater

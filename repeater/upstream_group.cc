@@ -1,0 +1,153 @@
+#include "repeater/upstream_group.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace aphlict::repeater {
+
+namespace {
+
+// Reconnects back off with full jitter: the first at once, the others after a random time of up to twice the one
+// before, at most 2 s.
+constexpr Duration kFirstDelay = milliseconds(100);
+constexpr Duration kMaxDelay = seconds(2);
+
+}  // namespace
+
+UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, std::string node_id, Log& log,
+                             FollowHandler& handler)
+    : loop_(loop),
+      settings_(settings),
+      node_id_(std::move(node_id)),
+      log_(log),
+      handler_(handler),
+      random_(RandomSeed()),
+      resolver_(loop),
+      retry_(loop, [this] { Next(); }) {}
+
+UpstreamGroup::~UpstreamGroup() = default;
+
+void UpstreamGroup::Start() { Schedule(); }
+
+void UpstreamGroup::Stop() {
+  stopped_ = true;
+  retry_.Stop();
+  resolver_.Cancel();
+  if (connection_) {
+    connection_->Close(websocket::kGoingAway, "the repeater stops");
+    connection_.reset();
+  }
+  connected_ = synchronised_ = false;
+}
+
+void UpstreamGroup::Report(const feed::Tree& tree) {
+  if (connected_) connection_->SendStatus(tree.EncodeReport(connection_->report_mark()));
+}
+
+admin::UpstreamStatus UpstreamGroup::status() const {
+  return {url_.scheme + "://" + url_.authority(), connected_, synchronised_, upstream_node(), connected_ ? name_ : ""};
+}
+
+void UpstreamGroup::Schedule() {
+  if (stopped_) return;
+  Duration delay = Duration::zero();
+  if (failures_ > 0) {
+    const Duration most = std::min<Duration>(kMaxDelay, kFirstDelay * (1 << std::min(failures_ - 1, 10)));
+    delay = Duration(std::uniform_int_distribution<Duration::rep>(0, most.count())(random_));
+  }
+  retry_.Start(delay);
+}
+
+// Tries the next address of a URL, the next URL, or begins a new round of all.
+void UpstreamGroup::Next() {
+  if (!addresses_.empty()) return TryAddress();
+  if (urls_.empty()) {
+    urls_ = settings_.urls;
+    std::shuffle(urls_.begin(), urls_.end(), random_);
+    // What was just lost comes last: from the back of the list the next is taken.
+    std::stable_partition(urls_.begin(), urls_.end(),
+                          [&](const http::Url& url) { return url.authority() == last_failed_; });
+  }
+  TryUrl();
+}
+
+void UpstreamGroup::TryUrl() {
+  url_ = urls_.back();
+  urls_.pop_back();
+  resolver_.Resolve(url_.host, url_.port, [this](Result<std::vector<net::Address>> resolved) {
+    if (!resolved) return Ended(resolved.error().text);
+    addresses_ = std::move(*resolved);
+    std::shuffle(addresses_.begin(), addresses_.end(), random_);
+    TryAddress();
+  });
+}
+
+void UpstreamGroup::TryAddress() {
+  address_ = addresses_.back();
+  addresses_.pop_back();
+  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, static_cast<feed::UpstreamHandler&>(*this));
+}
+
+void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {
+  if (IsLoop(welcome.node, welcome.above)) return Leave("this node is above itself there");
+  node_ = welcome.node;
+  name_ = welcome.name;
+  above_ = welcome.above;
+  connected_ = true;
+  log_.Info("upstream_connected", {{"url", url_.scheme + "://" + url_.authority()},
+                                   {"address", address_.ToString()},
+                                   {"node", node_},
+                                   {"name", name_},
+                                   {"version", welcome.version}});
+  handler_.OnEpochs(welcome);
+  handler_.OnStateChange();
+}
+
+void UpstreamGroup::OnHeartbeat(const feed::Heartbeat& heartbeat) {
+  if (!connected_) return;
+  handler_.OnHeartbeat(heartbeat);
+  if (!heartbeat.live || synchronised_) return;
+  synchronised_ = ever_synchronised_ = true;
+  failures_ = 0;
+  log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"node", node_}});
+  handler_.OnStateChange();
+}
+
+void UpstreamGroup::OnAbove(const std::vector<std::string>& nodes) {
+  if (!connected_) return;
+  if (IsLoop(node_, nodes)) return Leave("this node has come to be above itself there");
+  above_ = nodes;
+  handler_.OnStateChange();
+}
+
+void UpstreamGroup::OnLost(const std::string& reason) { Ended(reason); }
+
+bool UpstreamGroup::IsLoop(const std::string& node, const std::vector<std::string>& above) const {
+  return node == node_id_ || std::find(above.begin(), above.end(), node_id_) != above.end();
+}
+
+void UpstreamGroup::Leave(std::string_view reason) {
+  log_.Warning("loop", {{"url", url_.scheme + "://" + url_.authority()}, {"reason", reason}});
+  connection_->Close(websocket::kPolicyViolation, "loop");
+  Ended(std::string(reason));
+}
+
+void UpstreamGroup::Ended(const std::string& reason) {
+  if (connection_) loop_.DeleteLater(std::shared_ptr<feed::UpstreamConnection>(std::move(connection_)));
+  const bool was_synchronised = synchronised_;
+  const bool was_connected = std::exchange(connected_, false);
+  synchronised_ = false;
+  above_.clear();
+  if (was_connected) {
+    addresses_.clear();
+    urls_.clear();
+    last_failed_ = url_.authority();
+  }
+  log_.Warning(was_connected ? "upstream_lost" : "upstream_failed",
+               {{"url", url_.scheme + "://" + url_.authority()}, {"address", address_.ToString()}, {"reason", reason}});
+  if (!was_synchronised) ++failures_;
+  if (was_connected) handler_.OnStateChange();
+  Schedule();
+}
+
+}  // namespace aphlict::repeater

@@ -1,0 +1,103 @@
+// Follows one master: by one of a group's addresses at a time, and by another when that one fails.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/admin/status.h"
+#include "common/base/log.h"
+#include "common/base/random.h"
+#include "common/config/settings.h"
+#include "common/feed/upstream_connection.h"
+#include "common/net/address.h"
+#include "common/net/loop.h"
+
+namespace aphlict::repeater {
+
+class UpstreamGroup;
+
+// What a group brings to the repeater. Implemented by Repeater.
+class FollowHandler {
+ public:
+  virtual ~FollowHandler() = default;
+  virtual feed::Hello MakeHello(const UpstreamGroup& group) = 0;
+  virtual void OnEpochs(const feed::Welcome& welcome) = 0;
+  virtual void OnMessage(history::Message message) = 0;
+  virtual void OnGap(const history::Gap& gap) = 0;
+  virtual void OnHeartbeat(const feed::Heartbeat& heartbeat) = 0;
+  // A connection came or went, was synchronised, or the nodes above have changed.
+  virtual void OnStateChange() = 0;
+};
+
+class UpstreamGroup : private feed::UpstreamHandler {
+ public:
+  // All references outlive it. `node_id` is this node's.
+  UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, std::string node_id, Log& log,
+                FollowHandler& handler);
+  ~UpstreamGroup() override;
+
+  void Start();
+  void Stop();
+
+  // Sends what has changed in the tree since the last report.
+  void Report(const feed::Tree& tree);
+
+  const config::UpstreamGroup& settings() const { return settings_; }
+  bool connected() const { return connected_; }
+  // Whether everything that the present upstream had has come.
+  bool synchronised() const { return synchronised_; }
+  bool ever_synchronised() const { return ever_synchronised_; }
+  // The node that is followed, and those above it. Empty when there is none.
+  std::string upstream_node() const { return connected_ ? node_ : ""; }
+  const std::vector<std::string>& above() const { return above_; }
+  admin::UpstreamStatus status() const;
+
+ private:
+  struct Candidate {
+    http::Url url;
+    net::Address address;
+  };
+
+  void Schedule();
+  void Next();
+  void TryUrl();
+  void TryAddress();
+  void Leave(std::string_view reason);
+  void Ended(const std::string& reason);
+  bool IsLoop(const std::string& node, const std::vector<std::string>& above) const;
+
+  feed::Hello MakeHello() override { return handler_.MakeHello(*this); }
+  void OnWelcome(const feed::Welcome& welcome) override;
+  void OnMessage(history::Message message) override { handler_.OnMessage(std::move(message)); }
+  void OnGap(const history::Gap& gap) override { handler_.OnGap(gap); }
+  void OnHeartbeat(const feed::Heartbeat& heartbeat) override;
+  void OnAbove(const std::vector<std::string>& nodes) override;
+  void OnLost(const std::string& reason) override;
+
+  net::Loop& loop_;
+  const config::UpstreamGroup& settings_;
+  std::string node_id_;
+  Log& log_;
+  FollowHandler& handler_;
+  RandomGenerator random_;
+  net::Resolver resolver_;
+  net::Timer retry_;
+  std::vector<http::Url> urls_;           // still to be tried in this round
+  std::vector<net::Address> addresses_;   // of url_, still to be tried
+  http::Url url_;                         // tried or followed
+  net::Address address_;
+  std::unique_ptr<feed::UpstreamConnection> connection_;
+  int failures_ = 0;  // in a row
+  std::string last_failed_;  // authority of the URL that was lost: the last to be tried again
+  std::string node_;
+  std::string name_;
+  std::vector<std::string> above_;
+  bool connected_ = false;
+  bool synchronised_ = false;
+  bool ever_synchronised_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace aphlict::repeater

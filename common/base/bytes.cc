@@ -1,5 +1,6 @@
 #include "common/base/bytes.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdlib>
 #include <limits>

@@ -1,0 +1,475 @@
+"""Options and configuration files: what is understood, and what is refused with which exit code."""
+
+import json
+import os
+import re
+import socket
+
+import pytest
+
+from relay import message, request, run_to_end, unused_port, wait_until
+
+OK, USAGE, UNAVAILABLE, NO_PERMISSION, CONFIG = 0, 64, 69, 77, 78
+ROLES = ["master", "repeater"]
+
+# As Phabricator ships it (support/aphlict/server/aphlict.default.json), but for its ports and places.
+APHLICT_DEFAULT = """{
+  "servers": [
+    {
+      "type": "client",
+      "port": 0,
+      "listen": "0.0.0.0",
+      "ssl.key": null,
+      "ssl.cert": null,
+      "ssl.chain": null
+    },
+    {
+      "type": "admin",
+      "port": 0,
+      "listen": "127.0.0.1",
+      "ssl.key": null,
+      "ssl.cert": null,
+      "ssl.chain": null
+    }
+  ],
+  "logs": [
+    {
+      "path": "FOLDER/aphlict.log"
+    }
+  ],
+  "pidfile": "FOLDER/aphlict.pid"
+}
+"""
+
+
+def arguments(role, *more):
+    """The least that a role needs, on ports of its own."""
+    if role == "master":
+        return ["--admin=127.0.0.1:0", "--repeaters=127.0.0.1:0", *more]
+    return ["--admin=127.0.0.1:0", "--clients=127.0.0.1:0", f"--upstream=http://127.0.0.1:{unused_port()}", *more]
+
+
+def refused(code, words, role, *options):
+    """The binary must exit with that code and say these words in one line each on stderr."""
+    result = run_to_end(role, *options)
+    assert result.returncode == code, (result.returncode, result.stderr)
+    lines = result.stderr.splitlines()
+    for word in words:
+        assert any(word in line for line in lines), f"no line says {word!r}:\n{result.stderr}"
+    assert len(lines) <= 10, result.stderr
+    return result.stderr
+
+
+# --- options -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_version_is_told(role):
+    result = run_to_end(role, "--version")
+    assert result.returncode == OK
+    assert re.search(r"\b\d+\.\d+\.\d+\b", result.stdout)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_help_names_every_option(role):
+    result = run_to_end(role, "--help")
+    assert result.returncode == OK
+    options = ["config", "admin", "repeaters", "clients", "log-level", "debug", "check-config", "version", "insecure-feed"]
+    if role == "repeater":
+        options += ["upstream", "name", "public-url", "reuse-port"]
+    for option in options:
+        assert f"--{option}" in result.stdout
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--nope",
+        "--admin",
+        "--admin=",
+        "--admin=127.0.0.1:65536",
+        "--admin=127.0.0.1:-1",
+        "--admin=127.0.0.1:x",
+        "--admin=[::1:22281",
+        "--log-level=loud",
+        "stray",
+    ],
+)
+def test_a_wrong_option_exits_64_and_is_named(role, option):
+    refused(USAGE, [option.split("=")[0]], role, *arguments(role), option)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "nope", "ftp://127.0.0.1:1", "http://", "http://127.0.0.1:0", "http://127.0.0.1:65536", "http://user:x@127.0.0.1:1"],
+)
+def test_an_upstream_that_is_no_url_exits_64(url):
+    refused(USAGE, ["upstream"], "repeater", "--admin=127.0.0.1:0", "--clients=127.0.0.1:0", f"--upstream={url}")
+
+
+def test_a_repeater_without_an_upstream_says_so():
+    result = run_to_end("repeater", "--admin=127.0.0.1:0", "--clients=127.0.0.1:0")
+    assert result.returncode in (USAGE, CONFIG)
+    assert "upstream" in result.stderr
+
+
+def test_a_master_has_no_option_of_repeaters():
+    refused(USAGE, ["--upstream"], "master", *arguments("master"), "--upstream=http://127.0.0.1:1")
+
+
+def test_the_two_commands_are_complete_without_any_file(relay):
+    """On their default ports, which are those that Phabricator's documentation names."""
+    for port in (22280, 22281, 22282, 22283):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("0.0.0.0", port))
+            except OSError:
+                pytest.skip(f"port {port} is taken on this machine")
+    master = relay.start("master")
+    assert master.address("admin") == ("127.0.0.1", 22281)
+    assert master.address("repeater") == ("127.0.0.1", 22282)
+    repeater = relay.start("repeater", "--upstream", "http://127.0.0.1:22282")
+    assert repeater.address("admin") == ("127.0.0.1", 22283)
+    assert repeater.address("client") == ("0.0.0.0", 22280)
+    assert not master.events("listening", type="client") and not repeater.events("listening", type="repeater")
+    client = relay.client(repeater, subscribe=["PHID-A"])
+    client.expect(master.publish(message("PHID-A")))
+
+
+@pytest.mark.parametrize("listener", ["admin", "clients", "repeaters"])
+def test_none_switches_a_listener_off(relay, listener):
+    master = relay.master(**{listener: "none"})
+    server_type = {"admin": "admin", "clients": "client", "repeaters": "repeater"}[listener]
+    assert len(master.events("listening")) == 2
+    assert not master.events("listening", type=server_type)
+
+
+def test_options_win_over_the_file(relay):
+    port = unused_port()
+    config = {"servers": [{"type": "admin", "port": port, "listen": "127.0.0.1"}]}
+    assert relay.master(config=config).address("admin")[1] != port
+    assert relay.start("master", f"--config={relay.config_file(config)}").address("admin")[1] == port
+
+
+def test_two_upstream_options_are_two_groups(relay):
+    masters = [relay.master(), relay.master()]
+    repeater = relay.repeater(*masters)
+    client = relay.client(repeater, subscribe=["PHID-A"])
+    for master in masters:
+        client.expect(master.publish(message("PHID-A")))
+
+
+# --- addresses ---------------------------------------------------------------------------------------------
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+
+
+@needs_ipv6
+def test_an_address_may_be_ipv6(relay):
+    master = relay.master(admin="[::1]:0", clients="[::1]:0", repeaters="[::1]:0")
+    assert master.address("client")[0] == "::1"
+    repeater = relay.repeater("http://[::1]:%d" % master.address("repeater")[1], clients="[::1]:0")
+    client = relay.client(repeater, subscribe=["PHID-A"])
+    client.expect(master.publish(message("PHID-A")))
+
+
+@needs_ipv6
+def test_the_ipv6_wildcard_is_reached_by_ipv4_too(relay):
+    port = relay.master(clients="[::]:0").address("client")[1]
+    for host in ("127.0.0.1", "::1"):
+        assert request((host, port), "GET", "/").status == 501
+
+
+def test_an_address_may_be_a_name(relay):
+    master = relay.master(admin="localhost:0")
+    assert master.publish(message("PHID-A"))
+
+
+def test_a_name_that_does_not_resolve_is_a_clear_error():
+    result = run_to_end("master", "--admin=does-not-exist.invalid:0", "--repeaters=127.0.0.1:0")
+    assert result.returncode not in (0, -6, -11)
+    assert "does-not-exist.invalid" in result.stderr
+
+
+def test_a_feed_beyond_loopback_needs_the_option_that_says_it_is_insecure(relay):
+    result = run_to_end("master", "--admin=127.0.0.1:0", "--repeaters=0.0.0.0:0")
+    assert result.returncode in (USAGE, CONFIG)
+    assert "insecure-feed" in result.stderr
+    master = relay.master("--insecure-feed", repeaters="0.0.0.0:0")
+    repeater = relay.repeater("http://127.0.0.1:%d" % master.address("repeater")[1])
+    client = relay.client(repeater, subscribe=["PHID-A"])
+    client.expect(master.publish(message("PHID-A")))
+
+
+@pytest.mark.parametrize("server_type, option", [("admin", "--admin"), ("client", "--clients"), ("repeater", "--repeaters")])
+def test_an_occupied_port_exits_69_and_is_named(relay, master, server_type, option):
+    address = "%s:%d" % master.address(server_type)
+    listeners = {"--admin": "127.0.0.1:0", "--clients": "127.0.0.1:0", "--repeaters": "127.0.0.1:0", option: address}
+    refused(UNAVAILABLE, [address], "master", *(f"{name}={value}" for name, value in listeners.items()))
+
+
+def test_an_occupied_client_port_of_a_repeater_exits_69_and_is_named(relay, master):
+    address = "%s:%d" % master.address("client")
+    options = [f"--upstream={master.feed_url}", "--admin=127.0.0.1:0", f"--clients={address}"]
+    refused(UNAVAILABLE, [address], "repeater", *options)
+
+
+def test_repeaters_share_a_client_port_with_reuse_port_and_every_client_is_served(relay, master):
+    address = f"127.0.0.1:{unused_port()}"
+    repeaters = [relay.repeater(master, clients=address, options=["--reuse-port"]) for _ in range(2)]
+    clients = [relay.client(repeaters[0], subscribe=["PHID-A"]) for _ in range(40)]
+    shares = [repeater.status()["clients.active"] for repeater in repeaters]
+    assert sum(shares) == 40 and all(shares)
+    text = master.publish(message("PHID-A"))
+    for client in clients:
+        client.expect(text)
+    refused(UNAVAILABLE, [address], "repeater", f"--upstream={master.feed_url}", "--admin=127.0.0.1:0", f"--clients={address}")
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def test_aphlicts_default_file_works_unchanged(relay):
+    config = relay.config_file(APHLICT_DEFAULT.replace("FOLDER", str(relay.folder)))
+    log = relay.folder / "aphlict.log"
+    relay.start("master", "--config", config, "--repeaters=127.0.0.1:0")
+    lines = wait_until(lambda: len(found := re.findall(r"event=listening.*", read(log))) >= 3 and found, "it listens")
+    ports = {re.search(r"type=(\w+)", line)[1]: int(re.search(r"address=\S+:(\d+)", line)[1]) for line in lines}
+    assert request(("127.0.0.1", ports["client"]), "GET", "/").status == 501
+    assert request(("127.0.0.1", ports["admin"]), "POST", "/", message("PHID-A")).status == 200
+    assert (relay.folder / "aphlict.pid").exists()
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_whole_file_of_aphlict_is_accepted_with_notices_for_what_has_no_effect(relay):
+    config = {
+        "servers": [{"type": "admin", "port": 0, "listen": "127.0.0.1", "ssl.key": None, "ssl.cert": None, "ssl.chain": None}],
+        "logs": None,
+        "cluster": [{"host": "127.0.0.1", "port": unused_port(), "protocol": "http"}],
+        "pidfile": None,
+        "memory.hint": 256,
+    }
+    master = relay.start("master", f"--config={relay.config_file(config)}", "--repeaters=127.0.0.1:0")
+    assert master.address("admin")
+    warnings = [line.text for line in master.log if line.fields.get("level") == "warning"]
+    assert any("cluster" in text for text in warnings), warnings
+
+
+def test_an_admin_server_without_listen_binds_to_loopback_and_warns(relay):
+    """Aphlict binds it to 0.0.0.0."""
+    config = {"servers": [{"type": "admin", "port": 0}]}
+    master = relay.start("master", f"--config={relay.config_file(config)}", "--repeaters=127.0.0.1:0")
+    assert master.address("admin")[0] == "127.0.0.1"
+    warnings = [line.text for line in master.log if line.fields.get("level") == "warning"]
+    assert any("127.0.0.1" in text or "listen" in text for text in warnings), warnings
+
+
+def test_a_repeater_can_be_configured_by_a_file_alone(relay, master):
+    config = {
+        "upstream": [[master.feed_url], {"urls": [relay.master().feed_url], "instances": ["dog", "cat"]}],
+        "public.url": "wss://notify-1.example.com/",
+        "servers": [
+            {"type": "client", "port": 0, "listen": "127.0.0.1"},
+            {"type": "admin", "port": 0, "listen": "127.0.0.1"},
+            {"type": "repeater", "port": 0, "listen": "127.0.0.1"},
+        ],
+        "limits": {"history.seconds": 30},
+    }
+    repeater = relay.start("repeater", f"--config={relay.config_file(config)}")
+    client = relay.client(repeater, subscribe=["PHID-A"])
+    client.expect(master.publish(message("PHID-A")))
+    assert repeater.address("repeater")
+
+
+def test_a_file_may_have_comments(relay):
+    config = relay.config_file('// a comment\n{"limits": /* another */ {"history.seconds": 5}}\n')
+    assert run_to_end("master", "--check-config", f"--config={config}", *arguments("master")).returncode == OK
+
+
+@pytest.mark.parametrize(
+    "config, key",
+    [
+        ({"servrs": []}, "servrs"),
+        ({"servers": [{"type": "admin", "port": 0, "prt": 1}]}, "prt"),
+        ({"limits": {"histroy.seconds": 60}}, "histroy.seconds"),
+        ({"logs": [{"path": "/dev/null", "pth": ""}]}, "pth"),
+        ({"upstream": [{"urls": ["http://127.0.0.1:1"], "instance": ["dog"]}]}, "instance"),
+    ],
+)
+def test_an_unknown_key_exits_78_and_names_file_and_key(relay, config, key):
+    file = relay.config_file(config)
+    role = "repeater" if "upstream" in config else "master"
+    error = refused(CONFIG, [key], role, f"--config={file}", *arguments(role))
+    assert any(str(file) in line and key in line for line in error.splitlines()), error
+
+
+@pytest.mark.parametrize(
+    "config, key",
+    [
+        ({"servers": {}}, "servers"),
+        ({"servers": [1]}, "servers[0]"),
+        ({"servers": [{"port": 1}]}, "type"),
+        ({"servers": [{"type": "browser", "port": 1}]}, "type"),
+        ({"servers": [{"type": 1, "port": 1}]}, "type"),
+        ({"servers": [{"type": "admin", "port": "22281"}]}, "port"),
+        ({"servers": [{"type": "admin", "port": 65536}]}, "port"),
+        ({"servers": [{"type": "admin", "port": -1}]}, "port"),
+        ({"servers": [{"type": "admin", "port": 1.5}]}, "port"),
+        ({"servers": [{"type": "admin", "port": 1, "listen": 5}]}, "listen"),
+        ({"logs": {}}, "logs"),
+        ({"logs": ["x"]}, "logs[0]"),
+        ({"logs": [{"path": 1}]}, "path"),
+        ({"pidfile": 7}, "pidfile"),
+        ({"cluster": 5}, "cluster"),
+        ({"limits": []}, "limits"),
+        ({"limits": {"history.seconds": "60"}}, "history.seconds"),
+        ({"limits": {"history.seconds": -1}}, "history.seconds"),
+        ({"limits": {"publish.bytes": 1e30}}, "publish.bytes"),
+        ({"upstream": "http://127.0.0.1:1"}, "upstream"),
+        ({"upstream": []}, "upstream"),
+        ({"upstream": [[]]}, "upstream[0]"),
+        ({"upstream": [[5]]}, "upstream[0]"),
+        ({"upstream": [["nope"]]}, "upstream[0]"),
+        ({"upstream": [{"instances": ["dog"]}]}, "upstream[0]"),
+        ({"upstream": [{"urls": ["http://127.0.0.1:1"], "instances": "dog"}]}, "instances"),
+        ({"public.url": 5, "upstream": [["http://127.0.0.1:1"]]}, "public.url"),
+    ],
+)
+def test_a_wrong_type_exits_78_and_names_file_and_key(relay, config, key):
+    file = relay.config_file(config)
+    if "upstream" in config:
+        options = ["--admin=127.0.0.1:0", "--clients=127.0.0.1:0"]
+        error = refused(CONFIG, [key], "repeater", f"--config={file}", *options)
+    else:
+        error = refused(CONFIG, [key], "master", f"--config={file}")
+    assert any(str(file) in line and key in line for line in error.splitlines()), error
+
+
+@pytest.mark.parametrize("text", ["", "{", "nope", "[]", "null", '{"limits":{}} x', '{"limits":{},}', "\xff"])
+def test_a_file_that_is_not_a_json_object_exits_78(relay, text):
+    file = relay.folder / "broken.json"
+    file.write_bytes(text.encode("latin-1"))
+    refused(CONFIG, [str(file)], "master", f"--config={file}")
+
+
+def test_a_mistake_is_told_with_its_line(relay):
+    file = relay.config_file('{\n  "limits": {},\n  "servers": [\n    oops\n  ]\n}\n')
+    refused(CONFIG, ["line 4"], "master", f"--config={file}")
+
+
+def test_every_problem_is_reported_at_once(relay):
+    config = {"servrs": [], "pidfile": 7, "limits": {"nope": 1}, "servers": [{"type": "admin", "port": "x"}]}
+    refused(CONFIG, ["servrs", "pidfile", "nope", "port"], "master", f"--config={relay.config_file(config)}")
+
+
+def test_two_servers_on_one_port_exit_78(relay):
+    port = unused_port()
+    servers = [{"type": server_type, "port": port, "listen": "127.0.0.1"} for server_type in ("admin", "client")]
+    refused(CONFIG, [str(port)], "master", f"--config={relay.config_file({'servers': servers})}")
+
+
+def test_two_servers_on_one_port_by_options_exit_64_or_78():
+    port = unused_port()
+    result = run_to_end("master", f"--admin=127.0.0.1:{port}", f"--repeaters=127.0.0.1:{port}")
+    assert result.returncode in (USAGE, CONFIG)
+    assert str(port) in result.stderr
+
+
+def test_a_file_that_is_not_there_exits_78_and_is_named(relay):
+    missing = relay.folder / "missing.json"
+    refused(CONFIG, [str(missing)], "master", f"--config={missing}")
+
+
+def test_a_folder_in_place_of_a_file_exits_78_and_is_named(relay):
+    refused(CONFIG, [str(relay.folder)], "master", f"--config={relay.folder}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_exits_77_and_is_named(relay):
+    file = relay.config_file({})
+    file.chmod(0)
+    refused(NO_PERMISSION, [str(file)], "master", f"--config={file}")
+
+
+@pytest.mark.parametrize("config", [{"logs": [{"path": "/nonexistent/aphlict.log"}]}, {"pidfile": "/nonexistent/aphlict.pid"}])
+def test_a_log_or_pidfile_that_cannot_be_written_is_a_clear_error(relay, config):
+    file = relay.config_file(config)
+    result = run_to_end("master", f"--config={file}", *arguments("master"))
+    assert result.returncode in (71, 73, NO_PERMISSION, CONFIG), result.stderr
+    assert "/nonexistent/aphlict." in result.stderr
+
+
+# --- --check-config ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_check_config_accepts_what_is_right_and_starts_nothing(relay, role):
+    file = relay.config_file({"limits": {"history.seconds": 30}})
+    result = run_to_end(role, "--check-config", f"--config={file}", *arguments(role))
+    assert result.returncode == OK, result.stderr
+    assert "event=listening" not in result.stderr
+
+
+def test_check_config_reports_what_is_wrong_with_the_same_exit_code(relay):
+    file = relay.config_file({"servrs": [], "limits": {"nope": 1}})
+    refused(CONFIG, ["servrs", "nope"], "master", "--check-config", f"--config={file}")
+
+
+def test_check_config_accepts_aphlicts_default_file(relay):
+    file = relay.config_file(APHLICT_DEFAULT.replace("FOLDER", str(relay.folder)))
+    assert run_to_end("master", "--check-config", f"--config={file}").returncode == OK
+
+
+def test_check_config_does_not_disturb_a_running_node(relay):
+    config = {"servers": [{"type": "admin", "port": unused_port(), "listen": "127.0.0.1"}], "pidfile": f"{relay.folder}/pid"}
+    file = relay.config_file(config)
+    master = relay.start("master", f"--config={file}", "--repeaters=127.0.0.1:0")
+    master.address("admin")
+    assert run_to_end("master", "--check-config", f"--config={file}", "--repeaters=127.0.0.1:0").returncode == OK
+    assert (relay.folder / "pid").read_text().strip() == str(master.process.pid)
+    assert master.status()
+
+
+def test_every_limit_is_a_setting(relay):
+    limits = {
+        "publish.bytes": 1000,
+        "json.depth": 10,
+        "message.subscribers": 10,
+        "instance.bytes": 10,
+        "instances": 10,
+        "head.bytes": 1000,
+        "head.fields": 10,
+        "head.seconds": 1,
+        "clients": 10,
+        "command.bytes": 1000,
+        "command.fragments": 10,
+        "command.seconds": 1,
+        "client.subscriptions": 10,
+        "client.subscription.bytes": 1000,
+        "client.stalled.bytes": 1000,
+        "client.stalled.seconds": 1,
+        "client.unsent.bytes": 1000,
+        "history.seconds": 1,
+        "history.bytes": 1000,
+        "repeaters": 1,
+    }
+    master = relay.master(limits=limits)
+    assert master.post(json.dumps({"subscribers": [str(n) for n in range(11)]})).status == 400
+    assert master.post('{"subscribers":[],"x":' + "[" * 10 + "]" * 10 + "}").status == 400
+    assert master.post(message("PHID-A"), "/?instance=12345678901").status == 400
+    assert master.post(message("PHID-A", text="x" * 1000)).status == 413

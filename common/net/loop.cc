@@ -121,6 +121,7 @@ void Loop::EndLingering(LingeringStream* done) {
                                   [&](const auto& each) { return each.get() == done; });
   DeleteLater(std::shared_ptr<LingeringStream>(std::move(*found)));  // its own callback is on the stack
   lingering_.erase(found);
+  if (lingering_.empty()) uv_timer_stop(linger_timer_.get());
 }
 
 Timer::Timer(Loop& loop, std::function<void()> work)

@@ -91,24 +91,22 @@ int Run(const config::Settings& settings, Log& log, const MakeApplication& make)
     log.Info("logs_reopened");
   };
   int exit_code = EX_OK;
-  {
-    const net::SignalWatcher on_term(loop, SIGTERM, [&] { stop("SIGTERM"); });
-    const net::SignalWatcher on_int(loop, SIGINT, [&] { stop("SIGINT"); });
-    const net::SignalWatcher on_hup(loop, SIGHUP, reopen_logs);
-    const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
-    // Log lines leave at the end of each turn; what the sink did not take then is tried again.
-    net::Timer retry_log(loop, [&] { log.Flush(); });
-    retry_log.Unref();
-    retry_log.Start(seconds(1), seconds(1));
-    if (auto open = node.Open(); !open) {
-      log.Error("start_failed", {{"reason", open.error().text}});
-      exit_code = open.error().code == 0 ? EX_OSERR : open.error().code;
-      node.Stop();
-    } else {
-      loop.Run();
-    }
-    if (!loop.RunUntilIdle(kGoodbyeTime)) log.Debug("goodbye_incomplete");
+  const net::SignalWatcher on_term(loop, SIGTERM, [&] { stop("SIGTERM"); });
+  const net::SignalWatcher on_int(loop, SIGINT, [&] { stop("SIGINT"); });
+  const net::SignalWatcher on_hup(loop, SIGHUP, reopen_logs);
+  const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
+  // Log lines leave at the end of each turn; what the sink did not take then is tried again.
+  net::Timer retry_log(loop, [&] { log.Flush(); });
+  retry_log.Unref();
+  retry_log.Start(seconds(1), seconds(1));
+  if (auto open = node.Open(); !open) {
+    log.Error("start_failed", {{"reason", open.error().text}});
+    exit_code = open.error().code == 0 ? EX_OSERR : open.error().code;
+    node.Stop();
+  } else {
+    loop.Run();
   }
+  if (!loop.RunUntilIdle(kGoodbyeTime)) log.Debug("goodbye_incomplete");
   application.reset();
   log.Info("stopped", {{"exit", exit_code}});
   log.Flush();

@@ -130,7 +130,13 @@ class HttpServer::Connection : public net::StreamHandler {
 
   void Finish() {
     if (!stream_) return;
-    server_.loop_.Linger(std::move(stream_));
+    // Between requests there is nothing that a peer could fail to see.
+    const bool idle = !parser_.started() && unread_.empty() && stream_->unsent() == 0;
+    if (idle) {
+      stream_.reset();
+    } else {
+      server_.loop_.Linger(std::move(stream_));
+    }
     server_.Remove(*this);
   }
 

@@ -25,7 +25,7 @@ server::HttpLimits HttpLimitsOf(const config::Limits& limits, std::size_t connec
   server::HttpLimits http;
   http.parser.head_bytes = limits.head_bytes;
   http.parser.headers = limits.head_fields;
-  http.parser.body_bytes = 0;
+  http.parser.body_bytes = 64 * 1024;  // read only to be answered that it is not wanted
   http.head_time = limits.head_time;
   http.connections = connections;
   return http;

@@ -336,7 +336,7 @@ def test_a_message_of_1_mib_from_a_client_is_read_and_one_byte_more_is_closed_wi
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_a_message_that_is_announced_too_large_is_closed_with_1009_before_it_comes(relay, master, witness, length, opcode):
     client = relay.raw_client(master)
-    client.send(frame(opcode, b"", length=length))
+    client.send(frame(opcode, b"x", length=length))  # with the first byte of many
     assert client.read_close_code() == 1009
     check_nobody_noticed(master, witness)
 

@@ -73,9 +73,9 @@ http::Response Master::Take(const Pending& pending) {
                          {"sequence", sequence},
                          {"bytes", pending.body.size()},
                          {"subscribers", pending.publish.subscribers.size()}});
-  node_.Accept(history::Message::Create(numbering_.epoch(), sequence, now,
-                                        {pending.instance, pending.publish.unique_id, pending.publish.subscribers,
-                                         pending.body}),
+  node_.Accept(history::Message::Create(
+                   numbering_.epoch(), sequence, now,
+                   {pending.instance, pending.publish.unique_id, pending.publish.subscribers, pending.body}),
                false);
   return receipt;
 }

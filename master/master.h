@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "common/history/repeats.h"
 #include "common/node/node.h"
 #include "common/node/process.h"
 #include "master/numbering.h"
 #include "master/publish.h"
-#include "common/history/repeats.h"
 
 namespace aphlict::master {
 

@@ -14,7 +14,8 @@ constexpr Duration kOpenAnyway = seconds(5);
 Repeater::Repeater(net::Loop& loop, const config::Settings& settings, Log& log)
     : log_(log), node_(loop, settings, log, *this, nullptr), open_anyway_(loop, [this] { OpenClients(); }) {
   for (const config::UpstreamGroup& group : settings.upstream) {
-    groups_.push_back(std::make_unique<UpstreamGroup>(loop, group, node_.id(), log, static_cast<FollowHandler&>(*this)));
+    groups_.push_back(
+        std::make_unique<UpstreamGroup>(loop, group, node_.id(), log, static_cast<FollowHandler&>(*this)));
   }
   node_.SetReady(false);
 }
@@ -98,8 +99,8 @@ void Repeater::OnStateChange() {
     node_.SetAbove(std::move(direct), std::move(above));
   }
   // Losing a master later makes the node neither unready nor unhealthy for the clients that it holds.
-  const bool ready = std::all_of(groups_.begin(), groups_.end(),
-                                 [](const auto& group) { return group->ever_synchronised(); });
+  const bool ready =
+      std::all_of(groups_.begin(), groups_.end(), [](const auto& group) { return group->ever_synchronised(); });
   if (ready) {
     node_.SetReady(true);
     OpenClients();

@@ -85,7 +85,8 @@ void UpstreamGroup::TryUrl() {
 void UpstreamGroup::TryAddress() {
   address_ = addresses_.back();
   addresses_.pop_back();
-  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, static_cast<feed::UpstreamHandler&>(*this));
+  connection_ =
+      std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, static_cast<feed::UpstreamHandler&>(*this));
 }
 
 void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {

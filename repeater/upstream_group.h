@@ -84,12 +84,12 @@ class UpstreamGroup : private feed::UpstreamHandler {
   RandomGenerator random_;
   net::Resolver resolver_;
   net::Timer retry_;
-  std::vector<http::Url> urls_;           // still to be tried in this round
-  std::vector<net::Address> addresses_;   // of url_, still to be tried
-  http::Url url_;                         // tried or followed
+  std::vector<http::Url> urls_;          // still to be tried in this round
+  std::vector<net::Address> addresses_;  // of url_, still to be tried
+  http::Url url_;                        // tried or followed
   net::Address address_;
   std::unique_ptr<feed::UpstreamConnection> connection_;
-  int failures_ = 0;  // in a row
+  int failures_ = 0;         // in a row
   std::string last_failed_;  // authority of the URL that was lost: the last to be tried again
   std::string node_;
   std::string name_;

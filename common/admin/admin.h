@@ -33,9 +33,7 @@ class Admin : private server::HttpHandler {
   Result<net::Address> Bind(const net::Address& address) { return http_.Bind(address, false); }
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
-  void Respond(server::ConnectionId connection, const http::Response& response) {
-    http_.Respond(connection, response);
-  }
+  void Respond(server::ConnectionId connection, const http::Response& response) { http_.Respond(connection, response); }
 
  private:
   void OnRequest(const server::Request& request) override;

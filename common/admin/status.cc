@@ -11,9 +11,7 @@ namespace {
 
 constexpr int kAphlictStatusVersion = 7;
 
-std::int64_t Milliseconds(Duration duration) {
-  return std::chrono::duration_cast<milliseconds>(duration).count();
-}
+std::int64_t Milliseconds(Duration duration) { return std::chrono::duration_cast<milliseconds>(duration).count(); }
 
 // When the oldest message of the instance that the history still has was accepted.
 const history::Message* OldestOf(const history::History& history, std::string_view instance) {
@@ -26,7 +24,8 @@ const history::Message* OldestOf(const history::History& history, std::string_vi
 
 class TreeWriter {
  public:
-  TreeWriter(json::Writer& out, const StatusInput& input) : out_(out), input_(input), followers_(input.tree.Followers()) {}
+  TreeWriter(json::Writer& out, const StatusInput& input)
+      : out_(out), input_(input), followers_(input.tree.Followers()) {}
 
   // The nodes right below `id`, each with those below it. A node that follows several is listed below each, with
   // the same id; one that follows in a circle is listed once on each way down.

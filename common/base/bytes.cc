@@ -61,9 +61,7 @@ SharedBytes SharedBytes::Slice(std::size_t offset, std::size_t length) const {
   return result;
 }
 
-const char* SharedBytes::data() const {
-  return buffer_ == nullptr ? nullptr : buffer_->data + offset_;
-}
+const char* SharedBytes::data() const { return buffer_ == nullptr ? nullptr : buffer_->data + offset_; }
 
 namespace {
 

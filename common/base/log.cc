@@ -52,8 +52,7 @@ bool NeedsQuotes(std::string_view value) {
   for (std::size_t i = 0; i < value.size(); ++i) {
     const auto byte = static_cast<unsigned char>(value[i]);
     if (IsControl(byte) || byte == ' ' || byte == '"' || byte == '=') return true;
-    // U+0080 to U+009F are control characters, too: some terminals take U+009B for an escape
-    // sequence.
+    // U+0080 to U+009F are control characters, too: some terminals take U+009B for an escape sequence.
     if (byte == 0xc2 && static_cast<unsigned char>(value[i + 1]) < 0xa0) return true;
   }
   return false;
@@ -66,8 +65,7 @@ void AppendHex(std::string& out, unsigned char byte) {
   out.push_back(kDigits[byte & 0xf]);
 }
 
-// The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or a control
-// character.
+// The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or a control character.
 std::size_t PrintableLength(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
   if (IsControl(lead)) return 0;
@@ -107,8 +105,7 @@ class Output {
   // stays as it is.
   static Output Stderr();
 
-  Output(Output&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), how_(other.how_), owned_(other.owned_) {}
+  Output(Output&& other) noexcept : fd_(std::exchange(other.fd_, -1)), how_(other.how_), owned_(other.owned_) {}
   Output& operator=(Output&& other) noexcept {
     std::swap(fd_, other.fd_);
     std::swap(how_, other.how_);
@@ -139,8 +136,7 @@ class Output {
 
 Result<Output> Output::OpenFile(const std::string& path) {
   // O_NONBLOCK is for a FIFO; files do not mind it.
-  const int fd =
-      open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0640);
   if (fd >= 0) return Output(fd, How::kWrite, true);
 
   int code = kExConfig;
@@ -171,8 +167,7 @@ ssize_t Output::WriteOnce(std::string_view bytes) {
     case How::kPollFirst:
       break;
   }
-  // A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)); of other things this is a
-  // guess.
+  // A pipe that is writable takes PIPE_BUF bytes at once (pipe(7)); of other things this is a guess.
   pollfd poll_fd{fd_, POLLOUT, 0};
   if (poll(&poll_fd, 1, 0) != 1 || (poll_fd.revents & POLLOUT) == 0) return 0;
   return write(fd_, bytes.data(), std::min<std::size_t>(bytes.size(), PIPE_BUF));
@@ -190,15 +185,14 @@ std::size_t Output::Write(std::string_view bytes) {
 }
 
 std::unique_ptr<spdlog::formatter> MakeFormatter(std::string pattern, std::string end) {
-  return std::make_unique<spdlog::pattern_formatter>(
-      std::move(pattern), spdlog::pattern_time_type::utc, std::move(end));
+  return std::make_unique<spdlog::pattern_formatter>(std::move(pattern), spdlog::pattern_time_type::utc,
+                                                     std::move(end));
 }
 
 // Collects lines in a vector, for tests.
 class TestSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
-  explicit TestSink(std::vector<std::string>* lines)
-      : base_sink(MakeFormatter("level=%l %v", "")), lines_(lines) {}
+  explicit TestSink(std::vector<std::string>* lines) : base_sink(MakeFormatter("level=%l %v", "")), lines_(lines) {}
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -217,9 +211,7 @@ class TestSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
   Sink(std::string path, Output output)
-      : base_sink(MakeFormatter(kPattern, "\n")),
-        path_(std::move(path)),
-        output_(std::move(output)) {}
+      : base_sink(MakeFormatter(kPattern, "\n")), path_(std::move(path)), output_(std::move(output)) {}
 
   const std::string& path() const { return path_; }  // empty: stderr
 

@@ -50,8 +50,8 @@ std::uint64_t SipHash(const SipKey& key, std::string_view bytes) {
               key.k1 ^ 0x7465646279746573};
   const std::size_t whole = bytes.size() / 8 * 8;
   for (std::size_t i = 0; i < whole; i += 8) state.Absorb(LoadLittleEndian(bytes.data() + i, 8));
-  state.Absorb(LoadLittleEndian(bytes.data() + whole, bytes.size() - whole) |
-               static_cast<std::uint64_t>(bytes.size()) << 56);
+  state.Absorb(LoadLittleEndian(bytes.data() + whole, bytes.size() - whole) | static_cast<std::uint64_t>(bytes.size())
+                                                                                  << 56);
   state.v2 ^= 0xff;
   for (int i = 0; i < 4; ++i) state.Round();
   return state.v0 ^ state.v1 ^ state.v2 ^ state.v3;

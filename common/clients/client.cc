@@ -33,8 +33,7 @@ std::uint16_t Client::Check(Time now, const char** reason) {
     *reason = "the client does not read what it is sent";
     return websocket::kTryAgainLater;
   }
-  if (const Time since = connection_.in_message_since();
-      since != Time{} && now - since > limits.command_time) {
+  if (const Time since = connection_.in_message_since(); since != Time{} && now - since > limits.command_time) {
     *reason = "a message took too long to arrive";
     return websocket::kPolicyViolation;
   }
@@ -83,8 +82,8 @@ void Client::Execute(const Replay& replay) {
 
 void Client::StartReplay(Duration age) {
   const Time since = Now() - age;
-  replay_ = std::make_unique<ReplayState>(
-      ReplayState{owner_.history_.PositionAt(since), owner_.history_.end(), since, {}});
+  replay_ =
+      std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.history_.end(), since, {}});
   ContinueReplay();
 }
 

@@ -95,8 +95,7 @@ void Clients::OnRequest(const server::Request& request) {
   ++instance->clients_total;
   instances_.MarkChanged(*instance);
   if (log_.enabled(LogLevel::kDebug)) {
-    log_.Debug("client_connected",
-               {{"client", client.id()}, {"peer", client.peer()}, {"instance", instance->name}});
+    log_.Debug("client_connected", {{"client", client.id()}, {"peer", client.peer()}, {"instance", instance->name}});
   }
   client.Receive(unread);
 }

@@ -27,9 +27,9 @@ struct ClientLimits {
   std::size_t subscriptions = 65'536;
   std::size_t subscription_bytes = 4 * 1024 * 1024;
   websocket::ReaderLimits commands;
-  Duration command_time = seconds(30);       // for a message to arrive whole
-  std::size_t stalled_bytes = 1024 * 1024;   // unsent, and …
-  Duration stalled_time = seconds(5);        // … nothing of it taken for as long
+  Duration command_time = seconds(30);      // for a message to arrive whole
+  std::size_t stalled_bytes = 1024 * 1024;  // unsent, and …
+  Duration stalled_time = seconds(5);       // … nothing of it taken for as long
   std::size_t unsent_bytes = 8 * 1024 * 1024;
   Duration ping_interval = seconds(30);  // of silence, after which a client is pinged; cut after three
   server::HttpLimits http;               // its `connections` is the bound on clients
@@ -47,8 +47,8 @@ struct ClientCounters {
 class Clients : private server::HttpHandler {
  public:
   // All references outlive it.
-  Clients(net::Loop& loop, const ClientLimits& options, const history::History& history,
-          history::Instances& instances, Log& log);
+  Clients(net::Loop& loop, const ClientLimits& options, const history::History& history, history::Instances& instances,
+          Log& log);
   ~Clients() override;
 
   // As server::HttpServer has them.

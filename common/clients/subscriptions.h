@@ -40,7 +40,7 @@ class Subscriber {
   };
   std::vector<Place> topics_;
   std::unique_ptr<std::unordered_map<const Topic*, std::uint32_t>> places_;  // only with many topics
-  std::uint64_t visited_ = 0;  // the last visit of the index that met it
+  std::uint64_t visited_ = 0;                                                // the last visit of the index that met it
   std::uint32_t bytes_ = 0;
 };
 

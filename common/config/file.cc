@@ -21,26 +21,28 @@ class FileReader {
 
   void Read(const json::Value& root) {
     if (!root.is_object()) return Problem("", root, "expected an object, got " + std::string(root.type_name()));
-    Members(root, "", {
-        {"servers", [&](auto& value, auto& key) { Servers(value, key); }},
-        {"logs", [&](auto& value, auto& key) { Logs(value, key); }},
-        {"cluster", [&](auto& value, auto& key) { Cluster(value, key); }},
-        {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
-        {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
-        {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
-        {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
-        {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
-        {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
-        {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
-        {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
-    });
+    Members(root, "",
+            {
+                {"servers", [&](auto& value, auto& key) { Servers(value, key); }},
+                {"logs", [&](auto& value, auto& key) { Logs(value, key); }},
+                {"cluster", [&](auto& value, auto& key) { Cluster(value, key); }},
+                {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
+                {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
+                {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
+                {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
+                {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
+                {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
+                {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
+                {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
+            });
   }
 
   // Types whose listeners the file switches off.
   std::vector<ServerType> off;
 
  private:
-  using Handlers = std::vector<std::pair<std::string_view, std::function<void(const json::Value&, const std::string&)>>>;
+  using Handlers =
+      std::vector<std::pair<std::string_view, std::function<void(const json::Value&, const std::string&)>>>;
 
   void Problem(const std::string& key, const json::Value& value, const std::string& text) {
     std::string line(file_);
@@ -72,8 +74,8 @@ class FileReader {
   void Members(const json::Value& object, const std::string& prefix, const Handlers& handlers) {
     for (const auto& [key, value] : object.members()) {
       const std::string path = prefix.empty() ? key : prefix + "." + key;
-      const auto found = std::find_if(handlers.begin(), handlers.end(),
-                                      [&](const auto& each) { return each.first == key; });
+      const auto found =
+          std::find_if(handlers.begin(), handlers.end(), [&](const auto& each) { return each.first == key; });
       if (found != handlers.end()) {
         if (!value.is_null()) found->second(value, path);
         continue;
@@ -109,29 +111,35 @@ class FileReader {
     const auto tls = [&](const json::Value& each, const std::string& path) {
       Problem(path, each, "TLS is not available in this version; terminate it in a proxy in front of the port");
     };
-    Members(value, key, {
-        {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
-        {"port", [&](auto& each, auto& path) {
-           port = each.integer();
-           if (!port || *port < 0 || *port > 65'535) {
-             Problem(path, each, each.is_number() ? "expected a number from 0 to 65535"
-                                                  : "expected a number from 0 to 65535, got " + std::string(each.type_name()));
-             port = 0;
-           }
-         }},
-        {"listen", [&](auto& each, auto& path) {
-           listen = "";
-           Text(each, path, &*listen);
-         }},
-        {"ssl.key", tls},
-        {"ssl.cert", tls},
-        {"ssl.chain", tls},
-    });
+    Members(value, key,
+            {
+                {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
+                {"port",
+                 [&](auto& each, auto& path) {
+                   port = each.integer();
+                   if (!port || *port < 0 || *port > 65'535) {
+                     Problem(path, each,
+                             each.is_number()
+                                 ? "expected a number from 0 to 65535"
+                                 : "expected a number from 0 to 65535, got " + std::string(each.type_name()));
+                     port = 0;
+                   }
+                 }},
+                {"listen",
+                 [&](auto& each, auto& path) {
+                   listen = "";
+                   Text(each, path, &*listen);
+                 }},
+                {"ssl.key", tls},
+                {"ssl.cert", tls},
+                {"ssl.chain", tls},
+            });
     Server server{ServerType::kAdmin, "127.0.0.1", 0, key};
     if (type == "admin") {
       server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
       if (!listen) {
-        settings_.notices.push_back(key + ": no `listen`: the admin port is bound to 127.0.0.1, where Aphlict would have taken 0.0.0.0");
+        settings_.notices.push_back(
+            key + ": no `listen`: the admin port is bound to 127.0.0.1, where Aphlict would have taken 0.0.0.0");
       }
     } else if (type == "client") {
       server.type = ServerType::kClient;
@@ -199,10 +207,11 @@ class FileReader {
   void Group(const json::Value& value, const std::string& key) {
     UpstreamGroup group;
     if (value.is_object()) {
-      Members(value, key, {
-          {"urls", [&](auto& each, auto& path) { Urls(each, path, &group); }},
-          {"instances", [&](auto& each, auto& path) { InstanceNames(each, path, &group); }},
-      });
+      Members(value, key,
+              {
+                  {"urls", [&](auto& each, auto& path) { Urls(each, path, &group); }},
+                  {"instances", [&](auto& each, auto& path) { InstanceNames(each, path, &group); }},
+              });
       if (value["urls"].is_null()) Problem(key + ".urls", value, "is missing");
     } else {
       Urls(value, key, &group);
@@ -266,35 +275,36 @@ class FileReader {
       return [this, target, least, most](const json::Value& each, const std::string& path) {
         const auto integer = each.integer();
         if (!integer || *integer < least || *integer > most) {
-          return Problem(path, each, "expected a whole number from " + std::to_string(least) + " to " +
-                                         std::to_string(most) +
-                                         (each.is_number() ? "" : ", got " + std::string(each.type_name())));
+          return Problem(path, each,
+                         "expected a whole number from " + std::to_string(least) + " to " + std::to_string(most) +
+                             (each.is_number() ? "" : ", got " + std::string(each.type_name())));
         }
         *target = static_cast<std::remove_pointer_t<decltype(target)>>(*integer);
       };
     };
-    Members(value, key, {
-        {"publish.bytes", number(&limits.publish_bytes, 1, kFrameBytes)},
-        {"json.depth", number(&limits.json_depth, 1, 100'000)},
-        {"message.subscribers", number(&limits.message_subscribers, 1, 1'000'000)},
-        {"instance.bytes", number(&limits.instance_bytes, 1, 65'535)},
-        {"instances", number(&limits.instances, 1, kCount)},
-        {"head.bytes", number(&limits.head_bytes, 256, 16 * 1024 * 1024)},
-        {"head.fields", number(&limits.head_fields, 8, 10'000)},
-        {"head.seconds", number(&limits.head_time, 1, kTime)},
-        {"clients", number(&limits.clients, 0, kCount)},
-        {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},
-        {"command.fragments", number(&limits.command_fragments, 1, kCount)},
-        {"command.seconds", number(&limits.command_time, 1, kTime)},
-        {"client.subscriptions", number(&limits.client_subscriptions, 1, kCount)},
-        {"client.subscription.bytes", number(&limits.client_subscription_bytes, 1, std::int64_t{1} << 31)},
-        {"client.stalled.bytes", number(&limits.client_stalled_bytes, 1, std::int64_t{1} << 31)},
-        {"client.stalled.seconds", number(&limits.client_stalled_time, 1, kTime)},
-        {"client.unsent.bytes", number(&limits.client_unsent_bytes, 1, std::int64_t{1} << 31)},
-        {"history.seconds", number(&limits.history_time, 1, kTime)},
-        {"history.bytes", number(&limits.history_bytes, 1, kBytes)},
-        {"repeaters", number(&limits.repeaters, 1, kCount)},
-    });
+    Members(value, key,
+            {
+                {"publish.bytes", number(&limits.publish_bytes, 1, kFrameBytes)},
+                {"json.depth", number(&limits.json_depth, 1, 100'000)},
+                {"message.subscribers", number(&limits.message_subscribers, 1, 1'000'000)},
+                {"instance.bytes", number(&limits.instance_bytes, 1, 65'535)},
+                {"instances", number(&limits.instances, 1, kCount)},
+                {"head.bytes", number(&limits.head_bytes, 256, 16 * 1024 * 1024)},
+                {"head.fields", number(&limits.head_fields, 8, 10'000)},
+                {"head.seconds", number(&limits.head_time, 1, kTime)},
+                {"clients", number(&limits.clients, 0, kCount)},
+                {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},
+                {"command.fragments", number(&limits.command_fragments, 1, kCount)},
+                {"command.seconds", number(&limits.command_time, 1, kTime)},
+                {"client.subscriptions", number(&limits.client_subscriptions, 1, kCount)},
+                {"client.subscription.bytes", number(&limits.client_subscription_bytes, 1, std::int64_t{1} << 31)},
+                {"client.stalled.bytes", number(&limits.client_stalled_bytes, 1, std::int64_t{1} << 31)},
+                {"client.stalled.seconds", number(&limits.client_stalled_time, 1, kTime)},
+                {"client.unsent.bytes", number(&limits.client_unsent_bytes, 1, std::int64_t{1} << 31)},
+                {"history.seconds", number(&limits.history_time, 1, kTime)},
+                {"history.bytes", number(&limits.history_bytes, 1, kBytes)},
+                {"repeaters", number(&limits.repeaters, 1, kCount)},
+            });
   }
 
   std::string_view file_;

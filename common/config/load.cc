@@ -66,8 +66,9 @@ void Declare(CLI::App& app, Role role, Options& options) {
                  std::string("Where Phabricator and operators connect; `none`: nowhere. Default: ") +
                      (master ? "127.0.0.1:22281" : "127.0.0.1:22283"))
       ->type_name("ADDRESS:PORT");
-  app.add_option("--clients", options.clients,
-                 std::string("Where browsers connect; `none`: nowhere. Default: ") + (master ? "none" : "0.0.0.0:22280"))
+  app.add_option(
+         "--clients", options.clients,
+         std::string("Where browsers connect; `none`: nowhere. Default: ") + (master ? "none" : "0.0.0.0:22280"))
       ->type_name("ADDRESS:PORT");
   app.add_option("--repeaters", options.repeaters,
                  std::string("Where repeaters connect: the feed; `none`: nowhere. Default: ") +
@@ -77,7 +78,8 @@ void Declare(CLI::App& app, Role role, Options& options) {
     app.add_option("--upstream", options.upstream,
                    "What to follow: the URLs of one master's feed, separated by commas; once for each master")
         ->type_name("URL[,URL...]");
-    app.add_option("--public-url", options.public_url, "The URL by which browsers reach this repeater")->type_name("URL");
+    app.add_option("--public-url", options.public_url, "The URL by which browsers reach this repeater")
+        ->type_name("URL");
   }
   app.add_option("--name", options.name, "How the node calls itself in the status. Default: the host's name")
       ->type_name("NAME");
@@ -238,7 +240,8 @@ Invocation Load(Role role, int argc, const char* const* argv) {
                                     [&](const Server& server) { return server.type == type.type; });
     const bool switched_off = std::find(off.begin(), off.end(), type.type) != off.end();
     if (type.on && !listed && !switched_off && texts[i]->empty()) {
-      settings.servers.push_back({type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default"});
+      settings.servers.push_back(
+          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default"});
     }
   }
   ApplyUpstream(options.upstream, &settings, &problems);
@@ -251,7 +254,8 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   settings.insecure_feed = options.insecure_feed;
   if (!options.log_level.empty()) {
     const auto level = ParseLogLevel(options.log_level);
-    if (!level) return Exit(EX_USAGE, program + ": --log-level: " + level.error().text + "; --help lists the options\n");
+    if (!level)
+      return Exit(EX_USAGE, program + ": --log-level: " + level.error().text + "; --help lists the options\n");
     settings.log_level = *level;
   }
   if (options.debug) settings.log_level = LogLevel::kDebug;

@@ -33,26 +33,26 @@ struct UpstreamGroup {
 
 // The bounds. Each is a key of `limits` in the file; what happens past it is in README.md.
 struct Limits {
-  std::size_t publish_bytes = 8 * 1024 * 1024;        // "publish.bytes"
-  int json_depth = 1024;                              // "json.depth"
-  std::size_t message_subscribers = 65'536;           // "message.subscribers"
-  std::size_t instance_bytes = 128;                   // "instance.bytes"
-  std::size_t instances = 65'536;                     // "instances"
-  std::size_t head_bytes = 16 * 1024;                 // "head.bytes"
-  std::size_t head_fields = 100;                      // "head.fields"
-  seconds head_time{10};                              // "head.seconds"
-  std::size_t clients = 0;                            // "clients"; 0: descriptors - 256
-  std::size_t command_bytes = 1024 * 1024;            // "command.bytes"
-  std::size_t command_fragments = 1024;               // "command.fragments"
-  seconds command_time{30};                           // "command.seconds"
-  std::size_t client_subscriptions = 65'536;          // "client.subscriptions"
+  std::size_t publish_bytes = 8 * 1024 * 1024;              // "publish.bytes"
+  int json_depth = 1024;                                    // "json.depth"
+  std::size_t message_subscribers = 65'536;                 // "message.subscribers"
+  std::size_t instance_bytes = 128;                         // "instance.bytes"
+  std::size_t instances = 65'536;                           // "instances"
+  std::size_t head_bytes = 16 * 1024;                       // "head.bytes"
+  std::size_t head_fields = 100;                            // "head.fields"
+  seconds head_time{10};                                    // "head.seconds"
+  std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
+  std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"
+  std::size_t command_fragments = 1024;                     // "command.fragments"
+  seconds command_time{30};                                 // "command.seconds"
+  std::size_t client_subscriptions = 65'536;                // "client.subscriptions"
   std::size_t client_subscription_bytes = 4 * 1024 * 1024;  // "client.subscription.bytes"
-  std::size_t client_stalled_bytes = 1024 * 1024;     // "client.stalled.bytes": unsent, and …
-  seconds client_stalled_time{5};                     // "client.stalled.seconds": … no progress for as long
-  std::size_t client_unsent_bytes = 8 * 1024 * 1024;  // "client.unsent.bytes"
-  seconds history_time{60};                           // "history.seconds"
-  std::size_t history_bytes = 64 * 1024 * 1024;       // "history.bytes"
-  std::size_t repeaters = 1024;                       // "repeaters"
+  std::size_t client_stalled_bytes = 1024 * 1024;           // "client.stalled.bytes": unsent, and …
+  seconds client_stalled_time{5};                           // "client.stalled.seconds": … no progress for as long
+  std::size_t client_unsent_bytes = 8 * 1024 * 1024;        // "client.unsent.bytes"
+  seconds history_time{60};                                 // "history.seconds"
+  std::size_t history_bytes = 64 * 1024 * 1024;             // "history.bytes"
+  std::size_t repeaters = 1024;                             // "repeaters"
 };
 
 struct Settings {

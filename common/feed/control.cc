@@ -45,8 +45,7 @@ class Fields {
     history::Cursor cursor;
     Expect(object_[key].is_object(), key, "an object");
     for (const auto& [epoch, value] : object_[key].members()) {
-      Expect(epoch.size() == history::kEpochLength && value.integer().value_or(-1) >= 0, key,
-             "sequences by epoch");
+      Expect(epoch.size() == history::kEpochLength && value.integer().value_or(-1) >= 0, key, "sequences by epoch");
       cursor[epoch] = static_cast<history::Sequence>(value.integer().value_or(0));
     }
     return cursor;

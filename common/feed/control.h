@@ -39,8 +39,8 @@ struct Hello {
   std::string node;
   std::string name;
   std::string version;
-  std::string url;         // where browsers reach it, or empty
-  bool resumes = false;    // whether it had synchronised before: an epoch that it does not list is then a loss
+  std::string url;       // where browsers reach it, or empty
+  bool resumes = false;  // whether it had synchronised before: an epoch that it does not list is then a loss
   history::Cursor cursor;
   std::optional<std::vector<std::string>> instances;  // nothing: all
 };

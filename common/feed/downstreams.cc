@@ -180,11 +180,9 @@ class Downstreams::Follower : public server::WebSocketHandler {
     const history::Gap rest{gap.epoch, std::max(gap.from, sent + 1), gap.to};
     sent = gap.to;
     ++owner_.counters_.gaps;
-    owner_.log_.Warning("gap_told", {{"node", hello_->node},
-                                     {"name", hello_->name},
-                                     {"epoch", rest.epoch},
-                                     {"from", rest.from},
-                                     {"to", rest.to}});
+    owner_.log_.Warning(
+        "gap_told",
+        {{"node", hello_->node}, {"name", hello_->name}, {"epoch", rest.epoch}, {"from", rest.from}, {"to", rest.to}});
     connection_.Send(websocket::Opcode::kText, Encode(rest));
   }
 
@@ -212,8 +210,7 @@ class Downstreams::Follower : public server::WebSocketHandler {
   bool live_ = false;
 };
 
-Downstreams::Downstreams(net::Loop& loop, const Options& options, const history::History& history, Tree& tree,
-                         Log& log)
+Downstreams::Downstreams(net::Loop& loop, const Options& options, const history::History& history, Tree& tree, Log& log)
     : loop_(loop),
       options_(options),
       history_(history),
@@ -272,8 +269,8 @@ void Downstreams::OnRequest(const server::Request& request) {
 
 void Downstreams::Remove(Follower& follower) {
   tree_.Drop(follower.source());
-  const auto found = std::find_if(followers_.begin(), followers_.end(),
-                                  [&](const auto& each) { return each.get() == &follower; });
+  const auto found =
+      std::find_if(followers_.begin(), followers_.end(), [&](const auto& each) { return each.get() == &follower; });
   loop_.DeleteLater(std::shared_ptr<Follower>(std::move(*found)));  // it may be on the stack
   followers_.erase(found);
   http_.Release();

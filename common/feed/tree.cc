@@ -15,8 +15,7 @@ constexpr std::size_t kMaxDeparted = 1024;
 
 // Reads the four numbers of an instance in a report: revision, active, total, out.
 bool ReadCounts(const json::Value& value, std::uint64_t* revision, Counts* counts) {
-  std::uint64_t* const targets[] = {revision, &counts->clients_active, &counts->clients_total,
-                                    &counts->messages_out};
+  std::uint64_t* const targets[] = {revision, &counts->clients_active, &counts->clients_total, &counts->messages_out};
   if (value.elements().size() != std::size(targets)) return false;
   for (std::size_t i = 0; i < std::size(targets); ++i) {
     const auto number = value.elements()[i].integer();
@@ -72,8 +71,7 @@ void Tree::Update(Node& node, const std::string& instance, const Counts& counts,
     });
     if (oldest == node.by_change.end()) break;
     node.instances.erase(oldest->second);
-    if (const auto sum = totals_.find(oldest->second);
-        sum != totals_.end() && sum->second.clients_active == 0) {
+    if (const auto sum = totals_.find(oldest->second); sum != totals_.end() && sum->second.clients_active == 0) {
       totals_.erase(sum);
     }
     node.by_change.erase(oldest);
@@ -119,13 +117,15 @@ Result<void> Tree::ApplyNode(SourceId source, std::string_view address, const js
     for (const json::Value& above : object["above"].elements()) node.info.above.push_back(above.string());
     node.info.cursor.clear();
     for (const auto& [epoch, sequence] : object["cursor"].members()) {
-      node.info.cursor[epoch] = static_cast<history::Sequence>(std::max<std::int64_t>(0, sequence.integer().value_or(0)));
+      node.info.cursor[epoch] =
+          static_cast<history::Sequence>(std::max<std::int64_t>(0, sequence.integer().value_or(0)));
     }
   }
   for (const auto& [instance, value] : object["instances"].members()) {
     Counts counts;
     std::uint64_t instance_revision = 0;
-    if (!ReadCounts(value, &instance_revision, &counts)) return Error{"counts in a status report that are not four numbers"};
+    if (!ReadCounts(value, &instance_revision, &counts))
+      return Error{"counts in a status report that are not four numbers"};
     Update(node, instance, counts, instance_revision);
   }
   return {};

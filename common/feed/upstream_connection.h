@@ -38,8 +38,7 @@ class UpstreamHandler {
 class UpstreamConnection : private net::StreamHandler, private server::WebSocketHandler {
  public:
   // Begins to connect to `address`, which is one of `url`'s. `handler` outlives the connection.
-  UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address,
-                     UpstreamHandler& handler);
+  UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, UpstreamHandler& handler);
   ~UpstreamConnection() override;
 
   void SendStatus(std::string_view report);
@@ -69,7 +68,7 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
   net::StreamPtr stream_;  // until the handshake is done
   std::optional<server::WebSocketConnection> connection_;
   std::string key_;
-  std::string response_;  // of the handshake, as far as it has come
+  std::string response_;                      // of the handshake, as far as it has come
   std::optional<Duration> clock_difference_;  // the smallest seen: local minus remote
   std::uint64_t report_mark_ = 0;
   Time started_;

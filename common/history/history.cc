@@ -50,9 +50,7 @@ void History::Append(Entry entry) {
   entries_.push_back(std::move(entry));
 }
 
-void History::Mention(const Epoch& epoch, Sequence floor, Time now) {
-  FindOrAdd(epoch, floor, now).mentioned = now;
-}
+void History::Mention(const Epoch& epoch, Sequence floor, Time now) { FindOrAdd(epoch, floor, now).mentioned = now; }
 
 void History::Advance(const Epoch& epoch, Sequence newest, Time now) {
   EpochState& state = FindOrAdd(epoch, newest + 1, now);
@@ -77,9 +75,9 @@ std::uint64_t History::PositionAfter(const Cursor& cursor) const {
   };
   std::uint64_t position = end();
   for (const EpochState& state : epochs_) {
-    const auto first = std::partition_point(
-        state.positions.begin(), state.positions.end(),
-        [&](std::uint64_t each) { return at(each).message()->sequence() <= last(state.epoch); });
+    const auto first = std::partition_point(state.positions.begin(), state.positions.end(), [&](std::uint64_t each) {
+      return at(each).message()->sequence() <= last(state.epoch);
+    });
     if (first != state.positions.end()) position = std::min(position, *first);
   }
   for (const std::uint64_t each : gaps_) {
@@ -89,21 +87,18 @@ std::uint64_t History::PositionAfter(const Cursor& cursor) const {
 }
 
 std::uint64_t History::PositionAt(Time time) const {
-  const auto first = std::partition_point(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.newest_accepted < time;
-  });
+  const auto first = std::partition_point(entries_.begin(), entries_.end(),
+                                          [&](const Entry& entry) { return entry.newest_accepted < time; });
   return first_ + static_cast<std::uint64_t>(first - entries_.begin());
 }
 
 EpochState* History::FindMutable(std::string_view epoch) {
-  const auto found = std::find_if(epochs_.begin(), epochs_.end(),
-                                  [&](const EpochState& state) { return state.epoch == epoch; });
+  const auto found =
+      std::find_if(epochs_.begin(), epochs_.end(), [&](const EpochState& state) { return state.epoch == epoch; });
   return found == epochs_.end() ? nullptr : &*found;
 }
 
-const EpochState* History::Find(std::string_view epoch) const {
-  return const_cast<History*>(this)->FindMutable(epoch);
-}
+const EpochState* History::Find(std::string_view epoch) const { return const_cast<History*>(this)->FindMutable(epoch); }
 
 Cursor History::cursor() const {
   Cursor cursor;
@@ -116,9 +111,8 @@ EpochState& History::FindOrAdd(std::string_view epoch, Sequence floor, Time now)
   if (epochs_.size() >= limits_.epochs) {
     // The one that has been silent for longest goes, with its messages if it still has any: nobody below could
     // resume in it.
-    const auto oldest = std::min_element(epochs_.begin(), epochs_.end(), [](const auto& a, const auto& b) {
-      return a.mentioned < b.mentioned;
-    });
+    const auto oldest = std::min_element(epochs_.begin(), epochs_.end(),
+                                         [](const auto& a, const auto& b) { return a.mentioned < b.mentioned; });
     epochs_.erase(oldest);
   }
   EpochState state;

@@ -37,10 +37,10 @@ struct Entry {
 // What a node knows of an epoch.
 struct EpochState {
   Epoch epoch;
-  Sequence newest = 0;  // the last sequence dealt with: this node's cursor
-  Sequence base = 1;    // what comes before is not in the log, for it has left, or was never here
-  Sequence floor = 1;   // complete from here on: the base, or past the last gap in the log
-  Time mentioned;       // when a message or an upstream last spoke of it
+  Sequence newest = 0;                  // the last sequence dealt with: this node's cursor
+  Sequence base = 1;                    // what comes before is not in the log, for it has left, or was never here
+  Sequence floor = 1;                   // complete from here on: the base, or past the last gap in the log
+  Time mentioned;                       // when a message or an upstream last spoke of it
   std::deque<std::uint64_t> positions;  // of its messages in the log, ascending, as their sequences are
 };
 

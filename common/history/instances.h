@@ -49,7 +49,7 @@ class Instances {
   using Place = std::list<Instance>::iterator;
 
   std::size_t most_;
-  std::list<Instance> instances_;  // the one got most recently last
+  std::list<Instance> instances_;                                   // the one got most recently last
   std::unordered_map<std::string_view, Place, KeyedHash> by_name_;  // keys are the instances' own names
   std::vector<std::string> changed_;
 };

@@ -18,9 +18,7 @@ constexpr std::size_t kSubscriberCountAt = 39;
 constexpr std::size_t kSubscribersSizeAt = 43;
 constexpr std::size_t kHeadSize = 47;
 
-std::int64_t Microseconds(Time time) {
-  return std::chrono::floor<microseconds>(time.time_since_epoch()).count();
-}
+std::int64_t Microseconds(Time time) { return std::chrono::floor<microseconds>(time.time_since_epoch()).count(); }
 
 // Whether `section` is exactly `count` subscribers.
 bool AreSubscribers(std::string_view section, std::uint32_t count) {
@@ -40,8 +38,8 @@ Message Message::Create(std::string_view epoch, Sequence sequence, Time accepted
   std::size_t subscribers_size = 0;
   for (const auto& subscriber : content.subscribers) subscribers_size += 4 + subscriber.size();
   const std::string client_header = websocket::FrameHeader(websocket::Opcode::kText, content.body.size());
-  const std::size_t payload_size = kHeadSize + content.instance.size() + content.unique_id.size() +
-                                   subscribers_size + client_header.size() + content.body.size();
+  const std::size_t payload_size = kHeadSize + content.instance.size() + content.unique_id.size() + subscribers_size +
+                                   client_header.size() + content.body.size();
   const std::string header = websocket::FrameHeader(websocket::Opcode::kBinary, payload_size);
 
   Message message;

@@ -34,8 +34,7 @@ std::string_view TakeUntil(std::string_view* rest, char separator) {
   return taken;
 }
 
-// The part of a request target behind scheme and authority, where it has them (RFC 9112
-// section 3.2.2).
+// The part of a request target behind scheme and authority, where it has them (RFC 9112 section 3.2.2).
 std::string_view OriginForm(std::string_view target) {
   if (target.starts_with('/')) return target;
   const std::size_t scheme = target.find("://");
@@ -55,9 +54,8 @@ bool IsIpv6(const std::string& host) {
 }
 
 bool IsHostName(std::string_view host) {
-  return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
-    return IsAlphanumeric(c) || c == '.' || c == '-' || c == '_';
-  });
+  return !host.empty() && std::all_of(host.begin(), host.end(),
+                                      [](char c) { return IsAlphanumeric(c) || c == '.' || c == '-' || c == '_'; });
 }
 
 Result<std::uint16_t> ParsePort(std::string_view text) {
@@ -109,9 +107,8 @@ std::optional<std::string_view> Headers::Find(std::string_view name) const {
 }
 
 std::size_t Headers::Count(std::string_view name) const {
-  return static_cast<std::size_t>(
-      std::count_if(all_.begin(), all_.end(),
-                    [name](const Header& header) { return EqualsIgnoreCase(header.name, name); }));
+  return static_cast<std::size_t>(std::count_if(
+      all_.begin(), all_.end(), [name](const Header& header) { return EqualsIgnoreCase(header.name, name); }));
 }
 
 bool Headers::HasToken(std::string_view name, std::string_view token) const {
@@ -138,8 +135,7 @@ std::string_view RequestHead::query() const {
 }
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return ToLower(x) == ToLower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return ToLower(x) == ToLower(y); });
 }
 
 std::string PercentDecode(std::string_view text) {
@@ -177,8 +173,8 @@ Result<Url> ParseUrl(std::string_view text) {
   if (scheme == std::string_view::npos) {
     return Error{"no scheme: the URL must begin with http://, https://, ws:// or wss://"};
   }
-  std::transform(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(scheme),
-                 std::back_inserter(url.scheme), ToLower);
+  std::transform(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(scheme), std::back_inserter(url.scheme),
+                 ToLower);
   if (url.scheme != "http" && url.scheme != "ws" && !url.secure()) {
     return Error{"unknown scheme: the URL must begin with http://, https://, ws:// or wss://"};
   }

@@ -32,8 +32,8 @@ class Headers {
 };
 
 struct RequestHead {
-  std::string method;  // "GET"
-  std::string target;  // as sent: "/status/?instance=dog"
+  std::string method;     // "GET"
+  std::string target;     // as sent: "/status/?instance=dog"
   int version_minor = 1;  // of HTTP/1.x
   Headers headers;
   bool keep_alive = false;        // RFC 9112 section 9.3

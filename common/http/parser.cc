@@ -24,9 +24,7 @@ constexpr std::size_t kFramingPerByte = 8;
 
 Error BadRequest(std::string text) { return {std::move(text), 400}; }
 
-bool IsAlphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
+bool IsAlphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
 std::string_view TrimWhiteSpace(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t");
@@ -37,8 +35,7 @@ std::string_view TrimWhiteSpace(std::string_view text) {
 // RFC 9110 section 5.6.2.
 bool IsToken(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return IsAlphanumeric(c) ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+    return IsAlphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
   });
 }
 
@@ -51,8 +48,7 @@ class LineCollector {
   using LineCheck = Result<void> (*)(std::string_view line);
   LineCollector(std::size_t limit, LineCheck first_line) : limit_(limit), first_line_(first_line) {}
 
-  // Returns how many bytes were taken; complete() tells whether the empty line was the last of
-  // them.
+  // Returns how many bytes were taken; complete() tells whether the empty line was the last of them.
   Result<std::size_t> Feed(std::string_view bytes) {
     std::size_t taken = 0;
     while (taken < bytes.size() && !complete_) {
@@ -121,8 +117,8 @@ class LineCollector {
 Result<void> CheckVersion(std::string_view version) {
   if (version == "HTTP/1.1" || version == "HTTP/1.0") return {};
   auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) &&
-      version[6] == '.' && is_digit(version[7])) {
+  if (version.size() == 8 && version.starts_with("HTTP/") && is_digit(version[5]) && version[6] == '.' &&
+      is_digit(version[7])) {
     return Error{"only HTTP/1.1 and HTTP/1.0 are spoken here", 505};
   }
   return BadRequest("the first line has no HTTP version");
@@ -145,9 +141,7 @@ Result<void> CheckRequestLine(std::string_view line) {
   return CheckVersion(line.substr(target_end + 1));
 }
 
-Result<void> CheckStatusLine(std::string_view line) {
-  return CheckVersion(line.substr(0, line.find(' ')));
-}
+Result<void> CheckStatusLine(std::string_view line) { return CheckVersion(line.substr(0, line.find(' '))); }
 
 // The body's framing as the headers declare it.
 struct Framing {
@@ -211,8 +205,7 @@ Result<void> CheckHost(const RequestHead& head) {
   if (hosts == 0) return head.version_minor == 0 ? Result<void>() : BadRequest("no Host");
   const std::string_view host = *head.headers.Find("Host");
   const bool valid = std::all_of(host.begin(), host.end(), [](char c) {
-    return IsAlphanumeric(c) ||
-           std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
+    return IsAlphanumeric(c) || std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
   });
   return valid ? Result<void>() : BadRequest("Host is not a host name");
 }
@@ -224,8 +217,7 @@ Result<void> CheckExpect(const Framing& framing, RequestHead* head) {
     if (!EqualsIgnoreCase(header.value, "100-continue")) {
       return Error{"the only Expect that is known here is 100-continue", 417};
     }
-    // A client of HTTP/1.0 would take the interim response for the answer (RFC 9110
-    // section 10.1.1).
+    // A client of HTTP/1.0 would take the interim response for the answer (RFC 9110 section 10.1.1).
     head->expects_continue = head->version_minor == 1 && (framing.chunked || framing.length > 0);
   }
   return {};
@@ -323,8 +315,7 @@ class Grammar {
   static int OnChunkHeader(llhttp_t* parser) noexcept {
     Grammar& self = Of(parser);
     if (parser->content_length > self.max_body - self.body_.size()) {
-      return self.Fail(
-          {"the body is larger than " + std::to_string(self.max_body) + " bytes", 413});
+      return self.Fail({"the body is larger than " + std::to_string(self.max_body) + " bytes", 413});
     }
     self.last_chunk_ = parser->content_length == 0;
     return self.last_chunk_ ? HPE_PAUSED : 0;
@@ -429,8 +420,7 @@ struct RequestParser::Impl {
     return taken;
   }
 
-  // Before llhttp reads a body: judges the headers, and that llhttp sees the same body in them as
-  // we do.
+  // Before llhttp reads a body: judges the headers, and that llhttp sees the same body in them as we do.
   Result<void> OnHeaders(const llhttp_t& parser) {
     head.method = llhttp_method_name(static_cast<llhttp_method_t>(parser.method));
     head.target = std::move(grammar->url());
@@ -446,13 +436,11 @@ struct RequestParser::Impl {
     }
     const bool llhttp_chunked = (parser.flags & F_CHUNKED) != 0;
     const bool llhttp_length = (parser.flags & F_CONTENT_LENGTH) != 0;
-    if (llhttp_chunked != framing.chunked ||
-        (llhttp_length ? parser.content_length : 0) != framing.length) {
+    if (llhttp_chunked != framing.chunked || (llhttp_length ? parser.content_length : 0) != framing.length) {
       return BadRequest("the length of the body is ambiguous");
     }
-    head.keep_alive =
-        !head.headers.HasToken("Connection", "close") &&
-        (head.version_minor == 1 || head.headers.HasToken("Connection", "keep-alive"));
+    head.keep_alive = !head.headers.HasToken("Connection", "close") &&
+                      (head.version_minor == 1 || head.headers.HasToken("Connection", "keep-alive"));
     return {};
   }
 
@@ -470,8 +458,7 @@ struct RequestParser::Impl {
   Result<std::size_t> FeedContent(std::string_view bytes) {
     if (framing.chunked) {
       // Handing over no more than the bound allows makes it independent of how the bytes are cut.
-      const std::size_t allowed =
-          kFramingSlack + kFramingPerByte * grammar->body().size() - body_wire_bytes;
+      const std::size_t allowed = kFramingSlack + kFramingPerByte * grammar->body().size() - body_wire_bytes;
       if (allowed == 0) return BadRequest("the chunks are mostly framing");
       bytes = bytes.substr(0, allowed);
     }
@@ -529,9 +516,7 @@ Result<std::size_t> RequestParser::Feed(std::string_view bytes) {
 
 RequestParser::State RequestParser::state() const { return impl_->state; }
 
-bool RequestParser::started() const {
-  return impl_->state != State::kHead || !impl_->lines->empty();
-}
+bool RequestParser::started() const { return impl_->state != State::kHead || !impl_->lines->empty(); }
 
 const RequestHead& RequestParser::head() const {
   assert(impl_->state != State::kHead);

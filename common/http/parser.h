@@ -14,8 +14,8 @@
 namespace aphlict::http {
 
 struct ParserLimits {
-  std::size_t head_bytes = 16 * 1024;  // past it 431
-  std::size_t headers = 100;           // past it 431
+  std::size_t head_bytes = 16 * 1024;        // past it 431
+  std::size_t headers = 100;                 // past it 431
   std::size_t body_bytes = 8 * 1024 * 1024;  // past it 413
 };
 

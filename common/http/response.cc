@@ -12,8 +12,7 @@ namespace {
 // Whether a response of that status never has a body (RFC 9110 section 6.4.1).
 bool IsBodiless(int status) { return status / 100 == 1 || status == 204 || status == 304; }
 
-// A line's end inside a value would begin a header of somebody else's choice, so it becomes a
-// space.
+// A line's end inside a value would begin a header of somebody else's choice, so it becomes a space.
 void AppendHeader(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ");
   std::replace_copy_if(
@@ -131,8 +130,7 @@ std::string Serialize(const Response& response, bool head_request) {
     AppendHeader(out, "Content-Length", std::to_string(response.body.size()));
   }
   for (const Header& header : response.headers) AppendHeader(out, header.name, header.value);
-  // An HTTP/1.0 client that asked to keep the connection needs to be told that it does (RFC 9112
-  // C.2.2).
+  // An HTTP/1.0 client that asked to keep the connection needs to be told that it does (RFC 9112 C.2.2).
   AppendHeader(out, "Connection", response.close ? "close" : "keep-alive");
   out.append("\r\n");
   if (!head_request && !IsBodiless(response.status)) out.append(response.body);

@@ -28,8 +28,7 @@ int HexDigit(char c) {
 bool IsHighSurrogate(int unit) { return unit >= 0xd800 && unit <= 0xdbff; }
 bool IsLowSurrogate(int unit) { return unit >= 0xdc00 && unit <= 0xdfff; }
 
-// A number as it is written, cut at the first byte that cannot belong to it. It need not be
-// well-formed.
+// A number as it is written, cut at the first byte that cannot belong to it. It need not be well-formed.
 struct NumberToken {
   NumberToken(std::string_view text, std::size_t begin) {
     std::size_t at = begin;
@@ -59,29 +58,24 @@ struct NumberToken {
   std::string_view all, sign, whole, point, fraction, mark, exponent_sign, exponent;
 };
 
-// The digits that RapidJSON takes without looking at what they amount to. (It begins to at 19
-// or 20.)
+// The digits that RapidJSON takes without looking at what they amount to. (It begins to at 19 or 20.)
 constexpr std::size_t kSafeDigits = 15;
 
 // RapidJSON's input: the text, except for two things that it refuses and browsers take.
 //
 // - A lone surrogate's escape is shown to it as the three bytes of WTF-8.
-// - A number with many digits or an exponent is shown shortened, so that RapidJSON judges its form
-// and not
-//   its size: 12e+345 is shown as 12e+0. number() then has what is written.
+// - A number with many digits or an exponent is shown shortened, so that RapidJSON judges its form and not its size:
+//   12e+345 is shown as 12e+0. TakeNumber() then has what is written.
 //
-// It is therefore read in windows: stretches of the text, and substitutes. Within a window nothing
-// is looked at again, which keeps Peek and Take as cheap as those of RapidJSON's own streams. The
-// text after an error in the grammar may be cut wrongly into strings and numbers; RapidJSON never
-// gets there.
+// It is therefore read in windows: stretches of the text, and substitutes. Within a window nothing is looked at
+// again, which keeps Peek and Take as cheap as those of RapidJSON's own streams. The text after an error in the
+// grammar may be cut wrongly into strings and numbers; RapidJSON never gets there.
 class SourceStream {
  public:
   using Ch = char;
 
   // `text` must not contain NUL, which is how RapidJSON is told the end.
-  SourceStream(std::string_view text, bool comments) : text_(text), comments_(comments) {
-    NextWindow();
-  }
+  SourceStream(std::string_view text, bool comments) : text_(text), comments_(comments) { NextWindow(); }
 
   Ch Peek() const { return *at_; }
   Ch Take() {
@@ -90,9 +84,7 @@ class SourceStream {
     return taken;
   }
   // The position in the text; within a substitute, of what it stands for.
-  std::size_t Tell() const {
-    return substituted_ ? offset_ : static_cast<std::size_t>(at_ - text_.data());
-  }
+  std::size_t Tell() const { return substituted_ ? offset_ : static_cast<std::size_t>(at_ - text_.data()); }
 
   // The number that was just read: `shown` is what RapidJSON saw of it.
   std::string_view TakeNumber(std::string_view shown) {
@@ -159,8 +151,8 @@ class SourceStream {
     if (text_[at] != '-') return false;
     // In `1-1e400` the minus belongs to no number. Taking it for a start would replace the 1's
     // text, whose event comes only after RapidJSON has seen what follows.
-    return at == 0 || (!IsDigit(text_[at - 1]) &&
-                       std::string_view(".eE+-").find(text_[at - 1]) == std::string_view::npos);
+    return at == 0 ||
+           (!IsDigit(text_[at - 1]) && std::string_view(".eE+-").find(text_[at - 1]) == std::string_view::npos);
   }
 
   // The length of what begins with the backslash at `at` and must not be looked at apart; 0 for a
@@ -196,8 +188,7 @@ class SourceStream {
     return std::min(end, text_.size());
   }
 
-  // Fills substitute_ for what is at next_, and steps over that. Returns the end of what was
-  // filled.
+  // Fills substitute_ for what is at next_, and steps over that. Returns the end of what was filled.
   const char* SubstituteSurrogate() {
     const int unit = EscapedUnit(next_);
     substitute_[0] = static_cast<char>(0xe0 | unit >> 12);
@@ -250,9 +241,7 @@ class Handler {
   bool RawNumber(const char* text, std::size_t length, bool) {
     return Placed().Number(source_.TakeNumber({text, length}));
   }
-  bool String(const char* text, std::size_t length, bool) {
-    return Placed().String({text, length});
-  }
+  bool String(const char* text, std::size_t length, bool) { return Placed().String({text, length}); }
   bool Key(const char* text, std::size_t length, bool) { return Placed().Key({text, length}); }
   bool StartObject() { return Enter() && Placed().StartObject(); }
   bool StartArray() { return Enter() && Placed().StartArray(); }
@@ -321,8 +310,7 @@ const char* Describe(rapidjson::ParseErrorCode code) {
 }
 
 int OffsetCode(std::size_t offset) {
-  return static_cast<int>(
-      std::min(offset, static_cast<std::size_t>(std::numeric_limits<int>::max())));
+  return static_cast<int>(std::min(offset, static_cast<std::size_t>(std::numeric_limits<int>::max())));
 }
 
 Error ErrorAt(std::size_t offset, std::string_view what) {
@@ -358,8 +346,7 @@ Result<void> CheckText(std::string_view text) {
 Result<void> Read(std::string_view text, Events& events, const ReadOptions& options) {
   if (Result<void> checked = CheckText(text); !checked) return checked;
 
-  constexpr unsigned kFlags =
-      rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag;
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag;
   SourceStream source(text, options.comments);
   Handler handler(source, events, options);
   rapidjson::Reader reader;

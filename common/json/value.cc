@@ -45,9 +45,8 @@ class TreeBuilder : public Events {
   static constexpr std::size_t kFewMembers = 16;
 
   Value Make(Value::Type type) {
-    line_ +=
-        static_cast<int>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(counted_),
-                                    text_.begin() + static_cast<std::ptrdiff_t>(offset_), '\n'));
+    line_ += static_cast<int>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(counted_),
+                                         text_.begin() + static_cast<std::ptrdiff_t>(offset_), '\n'));
     counted_ = offset_;
     Value value;
     value.type_ = type;
@@ -127,8 +126,7 @@ std::string LineAndColumn(std::string_view text, std::size_t offset) {
   const std::size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
   const std::string_view in_line = before.substr(line_start);
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-  const auto column =
-      1 + std::count_if(in_line.begin(), in_line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+  const auto column = 1 + std::count_if(in_line.begin(), in_line.end(), [](char c) { return (c & 0xc0) != 0x80; });
   return "line " + std::to_string(line) + ", column " + std::to_string(column);
 }
 
@@ -186,8 +184,7 @@ const Value& Value::operator[](std::string_view key) const {
 }
 
 bool Value::has(std::string_view key) const {
-  return std::any_of(members_.begin(), members_.end(),
-                     [key](const Member& member) { return member.first == key; });
+  return std::any_of(members_.begin(), members_.end(), [key](const Member& member) { return member.first == key; });
 }
 
 Result<Value> Parse(std::string_view text, const ReadOptions& options) {

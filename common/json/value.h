@@ -33,10 +33,10 @@ class Value {
 
   // No getter asserts: one that does not fit the type gives false, nothing, or what is empty.
   bool boolean() const { return type_ == Type::kBool && text_ == "true"; }
-  const std::string& string() const;       // a string's text
-  std::string_view number_text() const;    // a number as it is written
+  const std::string& string() const;            // a string's text
+  std::string_view number_text() const;         // a number as it is written
   std::optional<std::int64_t> integer() const;  // a number that is whole, without exponent, and fits
-  std::optional<double> real() const;      // any number; one too large is infinite
+  std::optional<double> real() const;           // any number; one too large is infinite
   const std::vector<Value>& elements() const { return elements_; }
   // In the order of the text, a repeated key once: at the place of its first, with the value of its last.
   const std::vector<Member>& members() const { return members_; }

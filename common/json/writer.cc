@@ -83,8 +83,7 @@ std::size_t CharacterLength(std::string_view bytes) {
 // Whether `bytes` begins with a surrogate's three bytes.
 bool StartsWithSurrogate(std::string_view bytes) {
   auto at = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  return bytes.size() >= 3 && at(0) == 0xed && at(1) >= 0xa0 && at(1) <= 0xbf && at(2) >= 0x80 &&
-         at(2) <= 0xbf;
+  return bytes.size() >= 3 && at(0) == 0xed && at(1) >= 0xa0 && at(1) <= 0xbf && at(2) >= 0x80 && at(2) <= 0xbf;
 }
 
 // The length of what `bytes` begins with, which is not ASCII; appends it, or what stands for it.

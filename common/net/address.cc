@@ -118,8 +118,8 @@ void Resolver::Resolve(const std::string& host, std::uint16_t port, Done done) {
     }
     uv_freeaddrinfo(list);
   };
-  const int status = uv_getaddrinfo(loop_.uv(), &request->uv, on_done, host.c_str(),
-                                    std::to_string(port).c_str(), &hints);
+  const int status =
+      uv_getaddrinfo(loop_.uv(), &request->uv, on_done, host.c_str(), std::to_string(port).c_str(), &hints);
   if (status != 0) {
     request->done(Error{"resolve " + host + ": " + uv_strerror(status)});
     return;

@@ -104,8 +104,8 @@ void Listener::Accept(int most) {
       continue;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-    if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO || errno == ENETDOWN ||
-        errno == EHOSTUNREACH || errno == ENETUNREACH) {
+    if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO || errno == ENETDOWN || errno == EHOSTUNREACH ||
+        errno == ENETUNREACH) {
       continue;  // that connection's trouble (accept(2))
     }
     // EMFILE, ENFILE, ENOBUFS, ENOMEM: polling on would spin, since the connection stays in the queue.

@@ -49,8 +49,8 @@ class Listener {
   Listener(Loop& loop, int descriptor, ListenerHandler* handler);
   void Accept(int most);
 
-  static constexpr int kBacklog = 16'384;    // the kernel caps it at net.core.somaxconn
-  static constexpr int kAcceptsPerTurn = 64; // so that a herd does not keep the loop from everybody else
+  static constexpr int kBacklog = 16'384;     // the kernel caps it at net.core.somaxconn
+  static constexpr int kAcceptsPerTurn = 64;  // so that a herd does not keep the loop from everybody else
 
   int descriptor_;
   ListenerHandler* handler_;

@@ -50,8 +50,7 @@ Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
   prepare_ = MakeHandle<uv_prepare_t>(this, [&](auto* h) { return uv_prepare_init(&loop_, h); });
   check_ = MakeHandle<uv_check_t>(this, [&](auto* h) { return uv_check_init(&loop_, h); });
   linger_timer_ = MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(&loop_, h); });
-  uv_prepare_start(prepare_.get(),
-                   [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
+  uv_prepare_start(prepare_.get(), [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(prepare_.get()));
   uv_unref(reinterpret_cast<uv_handle_t*>(check_.get()));
@@ -117,8 +116,8 @@ void Loop::Linger(StreamPtr stream, Duration limit) {
 }
 
 void Loop::EndLingering(LingeringStream* done) {
-  const auto found = std::find_if(lingering_.begin(), lingering_.end(),
-                                  [&](const auto& each) { return each.get() == done; });
+  const auto found =
+      std::find_if(lingering_.begin(), lingering_.end(), [&](const auto& each) { return each.get() == done; });
   DeleteLater(std::shared_ptr<LingeringStream>(std::move(*found)));  // its own callback is on the stack
   lingering_.erase(found);
   if (lingering_.empty()) uv_timer_stop(linger_timer_.get());
@@ -143,9 +142,7 @@ void Timer::Stop() { uv_timer_stop(timer_.get()); }
 
 void Timer::Unref() { uv_unref(reinterpret_cast<uv_handle_t*>(timer_.get())); }
 
-bool Timer::active() const {
-  return uv_is_active(reinterpret_cast<const uv_handle_t*>(timer_.get())) != 0;
-}
+bool Timer::active() const { return uv_is_active(reinterpret_cast<const uv_handle_t*>(timer_.get())) != 0; }
 
 SignalWatcher::SignalWatcher(Loop& loop, int signal, std::function<void()> work)
     : work_(std::move(work)),

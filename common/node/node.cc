@@ -42,7 +42,8 @@ std::unique_ptr<admin::Admin> MakeAdmin(net::Loop& loop, const config::Limits& l
 
 clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   const std::size_t descriptors = DescriptorLimit();
-  const std::size_t most = limits.clients != 0 ? limits.clients : std::max(descriptors, 2 * kReservedDescriptors) - kReservedDescriptors;
+  const std::size_t most =
+      limits.clients != 0 ? limits.clients : std::max(descriptors, 2 * kReservedDescriptors) - kReservedDescriptors;
   clients::ClientLimits options;
   options.json_depth = limits.json_depth;
   options.instance_bytes = limits.instance_bytes;
@@ -188,8 +189,8 @@ void Node::RefreshTree() const {
 
 std::string Node::StatusOf(std::string_view instance) const {
   RefreshTree();
-  return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_,
-                             role_.upstreams(), role_.gaps(), role_.repeats()});
+  return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_, role_.upstreams(),
+                             role_.gaps(), role_.repeats()});
 }
 
 void Node::OnEnter(const history::Message& message) {

@@ -152,14 +152,10 @@ class HttpServer::Connection : public net::StreamHandler {
   bool read_ended_ = false;
 };
 
-HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log,
-                       HttpHandler& handler)
-    : loop_(loop),
-      name_(std::move(name)),
-      limits_(limits),
-      log_(log),
-      handler_(handler),
-      sweep_(loop, [this] { Sweep(); }) {
+HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler)
+    : loop_(loop), name_(std::move(name)), limits_(limits), log_(log), handler_(handler), sweep_(loop, [this] {
+        Sweep();
+      }) {
   sweep_.Start(kSweepInterval, kSweepInterval);
   sweep_.Unref();
 }

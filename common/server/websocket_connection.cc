@@ -24,8 +24,8 @@ class WebSocketConnection::Receiver : public websocket::ReaderEvents {
   WebSocketConnection& connection_;
 };
 
-WebSocketConnection::WebSocketConnection(net::StreamPtr stream, websocket::Role role,
-                                         websocket::ReaderPool& pool, WebSocketHandler& handler)
+WebSocketConnection::WebSocketConnection(net::StreamPtr stream, websocket::Role role, websocket::ReaderPool& pool,
+                                         WebSocketHandler& handler)
     : stream_(std::move(stream)), pool_(pool), handler_(handler), last_heard_(Now()), role_(role) {
   stream_->SetHandler(this);
 }
@@ -54,8 +54,7 @@ void WebSocketConnection::SendPong(std::string_view payload) {
 void WebSocketConnection::Close(std::uint16_t code, std::string_view reason) {
   if (!stream_) return;
   // A close frame that came without a code is answered by one without a code (RFC 6455 section 7.1.5).
-  Send(websocket::Opcode::kClose,
-       code == websocket::kNoStatusReceived ? "" : websocket::ClosePayload(code, reason));
+  Send(websocket::Opcode::kClose, code == websocket::kNoStatusReceived ? "" : websocket::ClosePayload(code, reason));
   net::Loop& loop = stream_->loop();
   loop.Linger(std::move(stream_));
 }

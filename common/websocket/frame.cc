@@ -30,12 +30,9 @@ std::string Header(Opcode opcode, std::uint64_t payload_size, std::uint8_t mask_
 
 }  // namespace
 
-std::string FrameHeader(Opcode opcode, std::uint64_t payload_size) {
-  return Header(opcode, payload_size, 0);
-}
+std::string FrameHeader(Opcode opcode, std::uint64_t payload_size) { return Header(opcode, payload_size, 0); }
 
-SharedBytes EncodeFrame(Opcode opcode, std::string_view payload,
-                        std::optional<std::uint32_t> mask) {
+SharedBytes EncodeFrame(Opcode opcode, std::string_view payload, std::optional<std::uint32_t> mask) {
   if (!mask) return SharedBytes::Concat(FrameHeader(opcode, payload.size()), payload);
 
   char key[4];

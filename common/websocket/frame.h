@@ -40,8 +40,7 @@ std::string FrameHeader(Opcode opcode, std::uint64_t payload_size);
 
 // A whole frame. With a mask, as a client must send (section 5.3), the payload is masked by it. Masks of a
 // client must come from a strong source of randomness (section 10.3).
-SharedBytes EncodeFrame(Opcode opcode, std::string_view payload,
-                        std::optional<std::uint32_t> mask = std::nullopt);
+SharedBytes EncodeFrame(Opcode opcode, std::string_view payload, std::optional<std::uint32_t> mask = std::nullopt);
 
 // The payload of a close frame (section 5.5.1). A reason longer than 123 bytes is cut at a character.
 std::string ClosePayload(std::uint16_t code, std::string_view reason);

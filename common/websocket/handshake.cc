@@ -19,11 +19,9 @@ std::string Base64(const unsigned char* data, std::size_t size) {
   return text;
 }
 
-// Whether `text` is 16 bytes in base64: 21 characters of 6 bits, one for the last 2, and the
-// padding.
+// Whether `text` is 16 bytes in base64: 21 characters of 6 bits, one for the last 2, and the padding.
 bool IsKey(std::string_view text) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   return text.size() == 24 && text.ends_with("==") &&
          text.substr(0, 22).find_first_not_of(kAlphabet) == std::string_view::npos;
 }
@@ -42,9 +40,7 @@ Result<std::string> AcceptValue(std::string_view key) {
 
 }  // namespace
 
-bool IsUpgrade(const http::RequestHead& request) {
-  return request.headers.HasToken("Upgrade", "websocket");
-}
+bool IsUpgrade(const http::RequestHead& request) { return request.headers.HasToken("Upgrade", "websocket"); }
 
 Result<std::string> AcceptHandshake(const http::RequestHead& request) {
   const http::Headers& headers = request.headers;
@@ -89,9 +85,8 @@ std::string RandomKey() {
   return Base64(bytes.data(), bytes.size());
 }
 
-std::string HandshakeRequest(std::string_view authority, std::string_view path,
-                             std::string_view key, std::string_view protocol,
-                             const http::Headers& further) {
+std::string HandshakeRequest(std::string_view authority, std::string_view path, std::string_view key,
+                             std::string_view protocol, const http::Headers& further) {
   std::string request;
   auto add_header = [&](std::string_view name, std::string_view value) {
     request.append(name).append(": ").append(value).append("\r\n");
@@ -119,8 +114,7 @@ Result<void> CheckHandshakeResponse(const http::ResponseHead& response, std::str
 
   const Result<std::string> accept = AcceptValue(key);
   if (!accept) return error(accept.error().text);
-  if (headers.Count("Sec-WebSocket-Accept") != 1 ||
-      headers.Find("Sec-WebSocket-Accept") != *accept) {
+  if (headers.Count("Sec-WebSocket-Accept") != 1 || headers.Find("Sec-WebSocket-Accept") != *accept) {
     return error("Sec-WebSocket-Accept does not belong to our key");
   }
   if (headers.Count("Sec-WebSocket-Extensions") > 0) {
@@ -129,8 +123,7 @@ Result<void> CheckHandshakeResponse(const http::ResponseHead& response, std::str
   const std::size_t protocols = headers.Count("Sec-WebSocket-Protocol");
   const std::string_view chosen = headers.Find("Sec-WebSocket-Protocol").value_or("");
   if (chosen != protocol || protocols > 1) {
-    return error("chose the subprotocol \"" + std::string(chosen) + "\" in place of \"" +
-                 std::string(protocol) + "\"");
+    return error("chose the subprotocol \"" + std::string(chosen) + "\" in place of \"" + std::string(protocol) + "\"");
   }
   return {};
 }

@@ -34,8 +34,7 @@ class FrameWalk {
  public:
   bool between_frames() const { return header_size_ == 0 && payload_left_ == 0; }
 
-  // Goes through `bytes` up to their end, or to where a close frame begins. Returns how far that
-  // is.
+  // Goes through `bytes` up to their end, or to where a close frame begins. Returns how far that is.
   std::size_t Go(std::string_view bytes) {
     std::size_t at = 0;
     while (at < bytes.size()) {
@@ -73,8 +72,7 @@ class FrameWalk {
 };
 
 // A close frame that comes in pieces is handed to wslay as a whole: wslay takes the first two bytes
-// of each piece for the code, and so checks the wrong bytes of the reason (wslay_event_recv()
-// in 1.1.1).
+// of each piece for the code, and so checks the wrong bytes of the reason (wslay_event_recv() in 1.1.1).
 class CloseFrame {
  public:
   bool empty() const { return size_ == 0; }
@@ -103,8 +101,7 @@ class CloseFrame {
 
 // Section 7.4, and the codes 1012 to 1014 of IANA's registry, which wslay does not know.
 bool IsCloseCode(std::uint16_t code) {
-  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-         (code >= 3000 && code <= 4999);
+  return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
 }  // namespace
@@ -129,14 +126,12 @@ struct MessageReader::Impl {
   void AddToMessage(std::string_view data);
 
   // wslay's callbacks. An exception may not unwind through its C.
-  static ssize_t TakeInput(wslay_event_context_ptr context, std::uint8_t* out, std::size_t size,
-                           int flags, void* self) noexcept;
-  static ssize_t Swallow(wslay_event_context_ptr, const std::uint8_t*, std::size_t size, int,
-                         void*) noexcept {
+  static ssize_t TakeInput(wslay_event_context_ptr context, std::uint8_t* out, std::size_t size, int flags,
+                           void* self) noexcept;
+  static ssize_t Swallow(wslay_event_context_ptr, const std::uint8_t*, std::size_t size, int, void*) noexcept {
     return static_cast<ssize_t>(size);
   }
-  static int MakeMask(wslay_event_context_ptr, std::uint8_t* out, std::size_t size,
-                      void*) noexcept {
+  static int MakeMask(wslay_event_context_ptr, std::uint8_t* out, std::size_t size, void*) noexcept {
     std::memset(out, 0, size);  // nobody gets to see it
     return 0;
   }
@@ -146,14 +141,10 @@ struct MessageReader::Impl {
   }
   static void FrameChunk(wslay_event_context_ptr, const wslay_event_on_frame_recv_chunk_arg* chunk,
                          void* self) noexcept {
-    static_cast<Impl*>(self)->OnFrameChunk(
-        {reinterpret_cast<const char*>(chunk->data), chunk->data_length});
+    static_cast<Impl*>(self)->OnFrameChunk({reinterpret_cast<const char*>(chunk->data), chunk->data_length});
   }
-  static void FrameEnd(wslay_event_context_ptr, void* self) noexcept {
-    static_cast<Impl*>(self)->OnFrameEnd();
-  }
-  static void MessageEnd(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg* message,
-                         void* self) noexcept {
+  static void FrameEnd(wslay_event_context_ptr, void* self) noexcept { static_cast<Impl*>(self)->OnFrameEnd(); }
+  static void MessageEnd(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg* message, void* self) noexcept {
     static_cast<Impl*>(self)->OnMessageEnd(*message);
   }
 
@@ -185,9 +176,8 @@ struct MessageReader::Impl {
 MessageReader::Impl::Impl(Role role, const ReaderLimits& reader_limits) : limits(reader_limits) {
   static constexpr wslay_event_callbacks kCallbacks = {TakeInput,  Swallow,  MakeMask,  FrameStart,
                                                        FrameChunk, FrameEnd, MessageEnd};
-  const int result = role == Role::kServer
-                         ? wslay_event_context_server_init(&context, &kCallbacks, this)
-                         : wslay_event_context_client_init(&context, &kCallbacks, this);
+  const int result = role == Role::kServer ? wslay_event_context_server_init(&context, &kCallbacks, this)
+                                           : wslay_event_context_client_init(&context, &kCallbacks, this);
   if (result != 0) throw std::bad_alloc();  // its only failure
   wslay_event_config_set_no_buffering(context, 1);
   // The limit is ours, over all frames of a message: see OnFrameStart().
@@ -222,10 +212,9 @@ void MessageReader::Impl::Give(std::string_view piece) {
   } else if (wslay_event_get_close_sent(context) != 0) {
     // It queued the close itself, and what is not one of ours (see Close()) has one of two causes.
     const std::uint16_t code = wslay_event_get_status_code_sent(context);
-    Close(code,
-          code == kInvalidPayload
-              ? "text that is not UTF-8"
-              : "a frame with reserved bits, an unknown opcode, a wrong mask, or out of order");
+    Close(code, code == kInvalidPayload
+                    ? "text that is not UTF-8"
+                    : "a frame with reserved bits, an unknown opcode, a wrong mask, or out of order");
   }
 }
 
@@ -247,17 +236,14 @@ void MessageReader::Impl::OnFrameStart(const wslay_event_on_frame_recv_start_arg
   frame_payload = frame.payload_length;
   if (wslay_is_ctrl_frame(frame.opcode)) return;
 
-  // The sum cannot overflow: a frame has less than 2^63 bytes, and what was before it is within the
-  // limit.
+  // The sum cannot overflow: a frame has less than 2^63 bytes, and what was before it is within the limit.
   declared_bytes += frame.payload_length;
   ++fragments;
   only_fragment = fragments == 1 && frame.fin != 0;
   if (declared_bytes > limits.message_bytes) {
-    Close(kMessageTooBig,
-          "a message of more than " + std::to_string(limits.message_bytes) + " bytes");
+    Close(kMessageTooBig, "a message of more than " + std::to_string(limits.message_bytes) + " bytes");
   } else if (fragments > limits.fragments) {
-    Close(kPolicyViolation,
-          "a message in more than " + std::to_string(limits.fragments) + " fragments");
+    Close(kPolicyViolation, "a message in more than " + std::to_string(limits.fragments) + " fragments");
   }
 }
 
@@ -327,8 +313,8 @@ MessageReader::Status MessageReader::Impl::status() const {
   return between ? Status::kBetweenMessages : Status::kInMessage;
 }
 
-ssize_t MessageReader::Impl::TakeInput(wslay_event_context_ptr context, std::uint8_t* out,
-                                       std::size_t size, int, void* self) noexcept {
+ssize_t MessageReader::Impl::TakeInput(wslay_event_context_ptr context, std::uint8_t* out, std::size_t size, int,
+                                       void* self) noexcept {
   std::string_view& input = static_cast<Impl*>(self)->input;
   if (input.empty()) {
     wslay_event_set_error(context, WSLAY_ERR_WOULDBLOCK);
@@ -339,8 +325,7 @@ ssize_t MessageReader::Impl::TakeInput(wslay_event_context_ptr context, std::uin
   return static_cast<ssize_t>(taken);
 }
 
-MessageReader::MessageReader(Role role, const ReaderLimits& limits)
-    : impl_(std::make_unique<Impl>(role, limits)) {}
+MessageReader::MessageReader(Role role, const ReaderLimits& limits) : impl_(std::make_unique<Impl>(role, limits)) {}
 
 MessageReader::~MessageReader() = default;
 

@@ -121,9 +121,7 @@ class FakeStderr {
 };
 
 // The text of line `n`: of various lengths, some shorter than the line that counts those missing.
-std::string Text(std::int64_t n) {
-  return std::string(static_cast<std::size_t>(n * 37 % 200), 'x') + ".";
-}
+std::string Text(std::int64_t n) { return std::string(static_cast<std::size_t>(n * 37 % 200), 'x') + "."; }
 
 // Checks lines `event=line n=…` that are numbered from 0 and, where some are missing, replaced by
 // their count. Returns how many there were, with those missing, and adds these up in `*missing`.
@@ -156,8 +154,7 @@ bool Matches(std::string_view text, std::string_view form) {
 
 TEST_CASE("a line is its time in UTC, its level, its event and its fields") {
   Folder folder;
-  OpenLog({folder.File("log")})
-      ->Info("listening", {{"type", "client"}, {"address", "127.0.0.1:41231"}});
+  OpenLog({folder.File("log")})->Info("listening", {{"type", "client"}, {"address", "127.0.0.1:41231"}});
   CHECK(Matches(folder.Contents("log"),
                 "time=0000-00-00T00:00:00.000Z level=info event=listening type=client "
                 "address=000.0.0.0:00000\n"));
@@ -216,8 +213,7 @@ TEST_CASE("names of levels are read") {
   CHECK(*ParseLogLevel("info") == LogLevel::kInfo);
   CHECK(*ParseLogLevel("warning") == LogLevel::kWarning);
   CHECK(*ParseLogLevel("error") == LogLevel::kError);
-  CHECK(ParseLogLevel("verbose").error().text ==
-        "expected debug, info, warning or error, got \"verbose\"");
+  CHECK(ParseLogLevel("verbose").error().text == "expected debug, info, warning or error, got \"verbose\"");
 }
 
 TEST_CASE("lines wait for a flush, errors do not") {
@@ -274,8 +270,7 @@ TEST_CASE("a file that cannot be opened is an error of the configuration") {
   const auto missing = Log::Open({folder.File("missing/log")}, LogLevel::kInfo);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == 78);
-  CHECK(missing.error().text ==
-        "open log " + folder.File("missing/log") + ": No such file or directory");
+  CHECK(missing.error().text == "open log " + folder.File("missing/log") + ": No such file or directory");
   CHECK(Log::Open({folder.path().string()}, LogLevel::kInfo).error().code == 78);
 
   SUBCASE("or of permissions") {

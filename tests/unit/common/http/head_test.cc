@@ -135,9 +135,7 @@ TEST_CASE("a URL is taken apart") {
     CHECK(ParseUrl("http://[2001:db8::1]")->port == 80);
     CHECK(ParseUrl("http://[2001:db8::1]")->authority() == "[2001:db8::1]:80");
   }
-  SUBCASE("with a host name as containers have them") {
-    CHECK(ParseUrl("http://my_app-1:65535")->host == "my_app-1");
-  }
+  SUBCASE("with a host name as containers have them") { CHECK(ParseUrl("http://my_app-1:65535")->host == "my_app-1"); }
 }
 
 TEST_CASE("a URL that cannot be used says why") {
@@ -145,22 +143,20 @@ TEST_CASE("a URL that cannot be used says why") {
     CAPTURE(text);
     CHECK(UrlError(text).find("scheme") != std::string::npos);
   }
-  for (std::string text :
-       {"http://", "http:///path", "http://:80", "http://?q", "http://ho%20st", "http://[]",
-        "http://[host]", "http://[::1", "http://[::1]80", "http://ho|st"}) {
+  for (std::string text : {"http://", "http:///path", "http://:80", "http://?q", "http://ho%20st", "http://[]",
+                           "http://[host]", "http://[::1", "http://[::1]80", "http://ho|st"}) {
     CAPTURE(text);
     CHECK(UrlError(text) != "none");
   }
-  for (std::string text : {"http://h:0", "http://h:65536", "http://h:", "http://h:8o",
-                           "http://h:-1", "http://h:+1", "http://[::1]:", "http://h:99999999999"}) {
+  for (std::string text : {"http://h:0", "http://h:65536", "http://h:", "http://h:8o", "http://h:-1", "http://h:+1",
+                           "http://[::1]:", "http://h:99999999999"}) {
     CAPTURE(text);
     CHECK(UrlError(text) == "the port is not a number from 1 to 65535");
   }
   CHECK(UrlError("http://user:secret@host/").find("user information") == 0);
   CHECK(UrlError("http://host/#top").find("a fragment") == 0);
   CHECK(UrlError("http://::1/").find("IPv6") != std::string::npos);
-  CHECK(UrlError("http://::1/") ==
-        "more than one colon in the host: an IPv6 address needs brackets");
+  CHECK(UrlError("http://::1/") == "more than one colon in the host: an IPv6 address needs brackets");
   CHECK(UrlError("http://host/a b").find("a space") == 0);
   CHECK(UrlError("http://host/a\r\nX: y").find("a space") == 0);
   CHECK(UrlError("http://hôst/").find("a space, control character") == 0);

@@ -60,9 +60,7 @@ TEST_CASE("a document is read as a sequence of events") {
   CHECK(EventsOf(" \t\r\n7 \n") == "#7");
   CHECK(EventsOf("\"\"") == "''");
 
-  SUBCASE("a repeated key comes each time") {
-    CHECK(EventsOf(R"({"a":1,"a":2})") == "{ a: #1 a: #2 }");
-  }
+  SUBCASE("a repeated key comes each time") { CHECK(EventsOf(R"({"a":1,"a":2})") == "{ a: #1 a: #2 }"); }
 }
 
 TEST_CASE("strings come decoded") {
@@ -71,9 +69,7 @@ TEST_CASE("strings come decoded") {
   CHECK(EventsOf("\"é€😀\x7f\"") == "'é€😀\x7f'");
   CHECK(EventsOf(R"({"\u006bey":0})") == "{ key: #0 }");
 
-  SUBCASE("with NUL in the middle") {
-    CHECK(EventsOf(R"("a\u0000b")") == std::string("'a\0b'", 5));
-  }
+  SUBCASE("with NUL in the middle") { CHECK(EventsOf(R"("a\u0000b")") == std::string("'a\0b'", 5)); }
 }
 
 TEST_CASE("a lone surrogate's escape comes as three bytes of WTF-8") {
@@ -99,17 +95,15 @@ TEST_CASE("a lone surrogate's escape comes as three bytes of WTF-8") {
   SUBCASE("and a malformed one is an error") {
     CHECK(ErrorOf(R"("\ud8")") == "at byte 1: \\u in a string needs four hexadecimal digits");
     CHECK(ErrorOf(R"("\ud800\u")") == "at byte 7: \\u in a string needs four hexadecimal digits");
-    CHECK(ErrorOf(R"("\ud800\udx00")") ==
-          "at byte 7: \\u in a string needs four hexadecimal digits");
+    CHECK(ErrorOf(R"("\ud800\udx00")") == "at byte 7: \\u in a string needs four hexadecimal digits");
   }
 }
 
 TEST_CASE("numbers of any size come as they are written") {
-  for (const std::string& number :
-       std::vector<std::string>{"0", "-0", "12", "-1.50", "1e400", "-1E+400", "1e-400",
-                                "123456789012345678901234567890", "0." + std::string(1000, '1'),
-                                std::string(1000, '9'), "1." + std::string(400, '0') + "e5",
-                                "18446744073709551616", "1e99999999999999999999", "0e0"}) {
+  for (const std::string& number : std::vector<std::string>{
+           "0", "-0", "12", "-1.50", "1e400", "-1E+400", "1e-400", "123456789012345678901234567890",
+           "0." + std::string(1000, '1'), std::string(1000, '9'), "1." + std::string(400, '0') + "e5",
+           "18446744073709551616", "1e99999999999999999999", "0e0"}) {
     CAPTURE(number);
     CHECK(EventsOf(number) == "#" + number);
     CHECK(EventsOf("[" + number + "," + number + "]") == "[ #" + number + " #" + number + " ]");
@@ -147,9 +141,7 @@ TEST_CASE("numbers of any size come as they are written") {
       CHECK(ErrorOf("[" + malformed + "]").starts_with("at byte "));
     }
   }
-  SUBCASE("and not inside strings") {
-    CHECK(EventsOf(R"(["1e400", "\"1e400"])") == "[ '1e400' '\"1e400' ]");
-  }
+  SUBCASE("and not inside strings") { CHECK(EventsOf(R"(["1e400", "\"1e400"])") == "[ '1e400' '\"1e400' ]"); }
   SUBCASE("and one that is no member of the grammar is not reported in another's place") {
     Recorder recorder;
     CHECK_FALSE(Read("[1-1e400]", recorder));
@@ -201,8 +193,7 @@ TEST_CASE("what browsers refuse is refused") {
 
 TEST_CASE("errors say where and what") {
   CHECK(ErrorOf("[1, 2 3]") == "at byte 6: missing a comma or ] after an array element");
-  CHECK(ErrorOf("{\"a\":1") ==
-        "at byte 6: missing a comma or } after an object member; the text ends here");
+  CHECK(ErrorOf("{\"a\":1") == "at byte 6: missing a comma or } after an object member; the text ends here");
   CHECK(ErrorOf("{\"a\":1,}") == "at byte 7: missing a name for an object member");
   CHECK(ErrorOf("[1e400, x]") == "at byte 8: missing or malformed value");
   CHECK(ErrorOf("{} {}") == "at byte 3: something follows the document");
@@ -224,14 +215,11 @@ TEST_CASE("a text that is not UTF-8 is an error, wherever that is") {
   CHECK(ErrorOf("1 \xc3") == "at byte 2: not UTF-8");
 }
 
-TEST_CASE("a byte order mark is an error") {
-  CHECK(ErrorOf("\xef\xbb\xbf{}") == "at byte 0: a byte order mark");
-}
+TEST_CASE("a byte order mark is an error") { CHECK(ErrorOf("\xef\xbb\xbf{}") == "at byte 0: a byte order mark"); }
 
 TEST_CASE("a NUL byte is an error and never the end of the text") {
-  for (const std::string& text :
-       {std::string("{}\0", 3), std::string("{}\0garbage", 10), std::string("\0{}", 3),
-        std::string("[\0]", 3), std::string("\"a\0b\"", 5), std::string("1\0", 2)}) {
+  for (const std::string& text : {std::string("{}\0", 3), std::string("{}\0garbage", 10), std::string("\0{}", 3),
+                                  std::string("[\0]", 3), std::string("\"a\0b\"", 5), std::string("1\0", 2)}) {
     CAPTURE(text);
     CHECK(ErrorOf(text) == "at byte " + std::to_string(text.find('\0')) + ": a NUL byte");
   }
@@ -273,14 +261,12 @@ TEST_CASE("the receiver of events can stop the reading at each of them") {
 TEST_CASE("comments are skipped where they are asked for") {
   ReadOptions options;
   options.comments = true;
-  CHECK(EventsOf("// it's \"quoted\" 1e400\n[1, /* \" ** 2 */ 1e400 /**/] // end", options) ==
-        "[ #1 #1e400 ]");
+  CHECK(EventsOf("// it's \"quoted\" 1e400\n[1, /* \" ** 2 */ 1e400 /**/] // end", options) == "[ #1 #1e400 ]");
   CHECK(EventsOf(R"(["// not one", "/* nor */"])", options) == "[ '// not one' '/* nor */' ]");
   CHECK(EventsOf("[1/**/,-2//\n]", options) == "[ #1 #-2 ]");
 
   SUBCASE("but must be closed") {
-    CHECK(ErrorOf("1 /* ", options) ==
-          "at byte 5: malformed or unclosed comment; the text ends here");
+    CHECK(ErrorOf("1 /* ", options) == "at byte 5: malformed or unclosed comment; the text ends here");
     CHECK(ErrorOf("1 /*/", options).starts_with("at byte"));
     CHECK(ErrorOf("1 / 2", options).starts_with("at byte"));
   }

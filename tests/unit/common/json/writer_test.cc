@@ -60,9 +60,7 @@ TEST_CASE("strings are escaped") {
   CHECK(Written("\"\\\b\f\n\r\t\x01\x1f") == R"("\"\\\b\f\n\r\t\u0001\u001f")");
   CHECK(Written(std::string_view("a\0b", 3)) == R"("a\u0000b")");
 
-  SUBCASE("as keys, too") {
-    CHECK(Writer().StartObject().Field("a\"\n", 1).EndObject().text() == R"({"a\"\n":1})");
-  }
+  SUBCASE("as keys, too") { CHECK(Writer().StartObject().Field("a\"\n", 1).EndObject().text() == R"({"a\"\n":1})"); }
 }
 
 TEST_CASE("a lone surrogate is written as its escape") {

@@ -7,21 +7,17 @@
 namespace aphlict::websocket {
 namespace {
 
-std::string Frame(Opcode opcode, std::string_view payload,
-                  std::optional<std::uint32_t> mask = std::nullopt) {
+std::string Frame(Opcode opcode, std::string_view payload, std::optional<std::uint32_t> mask = std::nullopt) {
   return std::string(EncodeFrame(opcode, payload, mask).view());
 }
 
 TEST_CASE("frames are encoded as in the examples of RFC 6455, section 5.7") {
   CHECK(Frame(Opcode::kText, "Hello") == "\x81\x05Hello");
-  CHECK(Frame(Opcode::kText, "Hello", 0x37fa213d) ==
-        "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+  CHECK(Frame(Opcode::kText, "Hello", 0x37fa213d) == "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
   CHECK(Frame(Opcode::kPing, "Hello") == "\x89\x05Hello");
-  CHECK(Frame(Opcode::kPong, "Hello", 0x37fa213d) ==
-        "\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+  CHECK(Frame(Opcode::kPong, "Hello", 0x37fa213d) == "\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
   CHECK(FrameHeader(Opcode::kBinary, 256) == std::string("\x82\x7e\x01\x00", 4));
-  CHECK(FrameHeader(Opcode::kBinary, 65536) ==
-        std::string("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10));
+  CHECK(FrameHeader(Opcode::kBinary, 65536) == std::string("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10));
 }
 
 TEST_CASE("a payload's length is written in the shortest way") {
@@ -29,8 +25,7 @@ TEST_CASE("a payload's length is written in the shortest way") {
   CHECK(FrameHeader(Opcode::kText, 125) == "\x81\x7d");
   CHECK(FrameHeader(Opcode::kText, 126) == std::string("\x81\x7e\x00\x7e", 4));
   CHECK(FrameHeader(Opcode::kText, 65535) == "\x81\x7e\xff\xff");
-  CHECK(FrameHeader(Opcode::kText, 0x0102030405060708) ==
-        "\x81\x7f\x01\x02\x03\x04\x05\x06\x07\x08");
+  CHECK(FrameHeader(Opcode::kText, 0x0102030405060708) == "\x81\x7f\x01\x02\x03\x04\x05\x06\x07\x08");
 }
 
 TEST_CASE("a masked frame gives back its payload when it is unmasked") {
@@ -65,8 +60,7 @@ TEST_CASE("a close payload is the code and the reason") {
                                                              "b");
     CHECK(payload == "\x03\xe9" + std::string(122, 'a'));
     CHECK(ClosePayload(kGoingAway, std::string(120, 'a') + "\u20ac"
-                                                           "b") ==
-          "\x03\xe9" + std::string(120, 'a') + "\u20ac");
+                                                           "b") == "\x03\xe9" + std::string(120, 'a') + "\u20ac");
   }
 }
 

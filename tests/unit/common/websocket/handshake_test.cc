@@ -94,18 +94,15 @@ TEST_CASE("a handshake against the rules is answered with the status that says s
     CHECK(Status(Request({{"Sec-WebSocket-Version", ""}})) == 426);
     CHECK(Status(Request({{"Sec-WebSocket-Version", "8"}, {"Sec-WebSocket-Key", ""}})) == 426);
   }
-  SUBCASE("400 for two versions") {
-    CHECK(Status(Request({}, {{"Sec-WebSocket-Version", "13"}})) == 400);
-  }
+  SUBCASE("400 for two versions") { CHECK(Status(Request({}, {{"Sec-WebSocket-Version", "13"}})) == 400); }
   SUBCASE("400 unless there is exactly one key") {
     CHECK(Status(Request({{"Sec-WebSocket-Key", ""}})) == 400);
     CHECK(Status(Request({}, {{"sec-websocket-key", std::string(kKey)}})) == 400);
   }
   SUBCASE("400 for a key that is not 16 bytes in base64") {
-    for (const char* key :
-         {"x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZTA=",
-          "dGhlIHNhbXBsZSBub25jZTAw", "dGhlIHNhbXBsZSBub25jZQ===", "dGhlIHNhbXBsZSBub25j====",
-          "dGhlIHNhbXBsZSBub25j Q==", "dGhlIHNhbXBsZSBub25j_Q==", "SGVsbG8sIHdvcmxkIQ=="}) {
+    for (const char* key : {"x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZTA=",
+                            "dGhlIHNhbXBsZSBub25jZTAw", "dGhlIHNhbXBsZSBub25jZQ===", "dGhlIHNhbXBsZSBub25j====",
+                            "dGhlIHNhbXBsZSBub25j Q==", "dGhlIHNhbXBsZSBub25j_Q==", "SGVsbG8sIHdvcmxkIQ=="}) {
       CAPTURE(key);
       CHECK(Status(Request({{"Sec-WebSocket-Key", key}})) == 400);
     }
@@ -131,9 +128,8 @@ TEST_CASE("a client takes only the answer to its own handshake") {
   auto check = [](int status, const Fields& fields, std::string_view protocol = "") {
     return CheckHandshakeResponse({status, MakeHeaders(fields)}, kKey, protocol);
   };
-  const Fields good = {{"Upgrade", "websocket"},
-                       {"Connection", "upgrade"},
-                       {"Sec-WebSocket-Accept", std::string(kAccept)}};
+  const Fields good = {
+      {"Upgrade", "websocket"}, {"Connection", "upgrade"}, {"Sec-WebSocket-Accept", std::string(kAccept)}};
   auto with = [&](const char* name, const char* value) {
     Fields fields = good;
     fields.emplace_back(name, value);
@@ -167,9 +163,7 @@ TEST_CASE("a client takes only the answer to its own handshake") {
     CHECK_FALSE(check(101, with("Sec-WebSocket-Protocol", "chat")));
     CHECK_FALSE(check(101, with("Sec-WebSocket-Protocol", "other"), "chat"));
   }
-  SUBCASE("without extensions") {
-    CHECK_FALSE(check(101, with("Sec-WebSocket-Extensions", "permessage-deflate")));
-  }
+  SUBCASE("without extensions") { CHECK_FALSE(check(101, with("Sec-WebSocket-Extensions", "permessage-deflate"))); }
 }
 
 }  // namespace

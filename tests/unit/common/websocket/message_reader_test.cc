@@ -31,9 +31,7 @@ class Transcript : public ReaderEvents {
   MessageReader* stop_at_ping = nullptr;
 
  private:
-  void Add(std::string_view what, std::string_view payload) {
-    lines.append(what).append(payload).append("\n");
-  }
+  void Add(std::string_view what, std::string_view payload) { lines.append(what).append(payload).append("\n"); }
 };
 
 // What came of some bytes.
@@ -48,12 +46,11 @@ struct Outcome {
 };
 
 std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
-  return out << outcome.lines << "status " << static_cast<int>(outcome.status) << ", code "
-             << outcome.code << (outcome.by_peer ? " by the peer: " : ": ") << outcome.reason;
+  return out << outcome.lines << "status " << static_cast<int>(outcome.status) << ", code " << outcome.code
+             << (outcome.by_peer ? " by the peer: " : ": ") << outcome.reason;
 }
 
-Outcome ReadPieces(const std::vector<std::string_view>& pieces, const ReaderLimits& limits,
-                   Role role) {
+Outcome ReadPieces(const std::vector<std::string_view>& pieces, const ReaderLimits& limits, Role role) {
   MessageReader reader(role, limits);
   Transcript transcript;
   Outcome outcome;
@@ -72,10 +69,8 @@ Outcome ReadPieces(const std::vector<std::string_view>& pieces, const ReaderLimi
   return outcome;
 }
 
-// Reads `bytes` whole, in two pieces split at every place, and byte by byte: the outcome must be
-// the same.
-Outcome Read(std::string_view bytes, const ReaderLimits& limits = kLimits,
-             Role role = Role::kServer) {
+// Reads `bytes` whole, in two pieces split at every place, and byte by byte: the outcome must be the same.
+Outcome Read(std::string_view bytes, const ReaderLimits& limits = kLimits, Role role = Role::kServer) {
   const Outcome whole = ReadPieces({bytes}, limits, role);
   // Long ones are split around the edges of their headers and of wslay's buffer only.
   const std::size_t step = bytes.size() > 2000 ? 509 : 1;
@@ -143,14 +138,12 @@ TEST_CASE("several messages in one piece are given in order") {
 }
 
 TEST_CASE("a fragmented message is put together") {
-  const std::string bytes =
-      Fragment(Opcode::kText, "one ") + Fragment(Opcode::kContinuation, "two ") +
-      Fragment(Opcode::kContinuation, "") + Client(Opcode::kContinuation, "three");
+  const std::string bytes = Fragment(Opcode::kText, "one ") + Fragment(Opcode::kContinuation, "two ") +
+                            Fragment(Opcode::kContinuation, "") + Client(Opcode::kContinuation, "three");
   CHECK(Read(bytes + Text("next")).lines == "text one two three\ntext next\n");
 
   SUBCASE("although a fragment ends within a character") {
-    CHECK(Read(Fragment(Opcode::kText, "\xe2\x82") + Client(Opcode::kContinuation, "\xac")).lines ==
-          "text \u20ac\n");
+    CHECK(Read(Fragment(Opcode::kText, "\xe2\x82") + Client(Opcode::kContinuation, "\xac")).lines == "text \u20ac\n");
   }
   SUBCASE("although pings, pongs and their payloads come between") {
     const std::string mixed = Fragment(Opcode::kText, "one ") + Client(Opcode::kPing, "a") +
@@ -158,22 +151,20 @@ TEST_CASE("a fragmented message is put together") {
     CHECK(Read(mixed).lines == "ping a\npong b\ntext one two\n");
   }
   SUBCASE("although all fragments are empty") {
-    CHECK(
-        Read(Text("x") + Fragment(Opcode::kBinary, "") + Client(Opcode::kContinuation, "")).lines ==
-        "text x\nbinary \n");
+    CHECK(Read(Text("x") + Fragment(Opcode::kBinary, "") + Client(Opcode::kContinuation, "")).lines ==
+          "text x\nbinary \n");
   }
 }
 
 TEST_CASE("a reader is between messages only when nothing of another has come") {
   const std::string message = Text("hello");
-  const std::string fragments = Fragment(Opcode::kText, "a") + Client(Opcode::kPing, "") +
-                                Client(Opcode::kContinuation, std::string(200, 'b'));
+  const std::string fragments =
+      Fragment(Opcode::kText, "a") + Client(Opcode::kPing, "") + Client(Opcode::kContinuation, std::string(200, 'b'));
   const std::string close = CloseFrame(kGoingAway, "bye");
   for (const std::string& bytes : {message, fragments, message + close}) {
     for (std::size_t split = 1; split < bytes.size(); ++split) {
       CAPTURE(split);
-      const bool at_end =
-          bytes.size() > message.size() && split == message.size() && bytes.starts_with(message);
+      const bool at_end = bytes.size() > message.size() && split == message.size() && bytes.starts_with(message);
       CHECK(ReadPieces({std::string_view(bytes).substr(0, split)}, kLimits, Role::kServer).status ==
             (at_end ? Status::kBetweenMessages : Status::kInMessage));
     }
@@ -189,8 +180,7 @@ TEST_CASE("a close frame gives the peer's code and reason, and ends the reading"
         Outcome{"text a\n", Status::kClosed, kGoingAway, true, "bye"});
 
   SUBCASE("when it has no code") {
-    CHECK(Read(Client(Opcode::kClose, "") + after) ==
-          Outcome{"", Status::kClosed, kNoStatusReceived, true, ""});
+    CHECK(Read(Client(Opcode::kClose, "") + after) == Outcome{"", Status::kClosed, kNoStatusReceived, true, ""});
   }
   SUBCASE("when its reason has characters of several bytes, wherever the bytes are split") {
     CHECK(Read(CloseFrame(kGoingAway, "\u20ac\u00e9\U0001f600x") + after) ==
@@ -202,14 +192,12 @@ TEST_CASE("a close frame gives the peer's code and reason, and ends the reading"
   }
   SUBCASE("when it is as long as a control frame may be") {
     const std::string reason(123, 'r');
-    CHECK(Read(CloseFrame(kGoingAway, reason) + after) ==
-          Outcome{"", Status::kClosed, kGoingAway, true, reason});
+    CHECK(Read(CloseFrame(kGoingAway, reason) + after) == Outcome{"", Status::kClosed, kGoingAway, true, reason});
   }
 }
 
 TEST_CASE("close codes are those of RFC 6455, of IANA's registry, and private ones") {
-  for (int code : {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000,
-                   3999, 4000, 4999}) {
+  for (int code : {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}) {
     CAPTURE(code);
     const auto sent = static_cast<std::uint16_t>(code);
     CHECK(Read(CloseFrame(sent)) == Outcome{"", Status::kClosed, sent, true, ""});
@@ -235,8 +223,7 @@ TEST_CASE("text that is not UTF-8 is refused with 1007") {
   CheckBroken(Text("ok") + Text("a\x80") + Text("ignored"), kInvalidPayload, "text ok\n");
 
   SUBCASE("in a later fragment") {
-    CheckBroken(Fragment(Opcode::kText, "\xe2\x82") + Client(Opcode::kContinuation, "a"),
-                kInvalidPayload);
+    CheckBroken(Fragment(Opcode::kText, "\xe2\x82") + Client(Opcode::kContinuation, "a"), kInvalidPayload);
   }
   SUBCASE("in the reason of a close frame, wherever the bytes are split") {
     CheckBroken(CloseFrame(kGoingAway,
@@ -247,8 +234,7 @@ TEST_CASE("text that is not UTF-8 is refused with 1007") {
   }
   SUBCASE("before its message has come whole") {
     const std::string bytes = Text("a\xff" + std::string(5000, 'b'));
-    CHECK(ReadPieces({std::string_view(bytes).substr(0, 12)}, kLimits, Role::kServer).code ==
-          kInvalidPayload);
+    CHECK(ReadPieces({std::string_view(bytes).substr(0, 12)}, kLimits, Role::kServer).code == kInvalidPayload);
     CheckBroken(Fragment(Opcode::kText, "a\xff"), kInvalidPayload);
   }
 }
@@ -263,8 +249,7 @@ TEST_CASE("frames against the rules are refused with 1002") {
       CheckBroken(with_first_byte(Text("a"), 0x81 | bit), kProtocolError);
       CheckBroken(with_first_byte(Client(Opcode::kPing, ""), 0x89 | bit), kProtocolError);
       CheckBroken(with_first_byte(CloseFrame(kGoingAway), 0x88 | bit), kProtocolError);
-      CheckBroken(Fragment(Opcode::kText, "a") +
-                      with_first_byte(Client(Opcode::kContinuation, "b"), 0x80 | bit),
+      CheckBroken(Fragment(Opcode::kText, "a") + with_first_byte(Client(Opcode::kContinuation, "b"), 0x80 | bit),
                   kProtocolError);
     }
   }
@@ -272,9 +257,9 @@ TEST_CASE("frames against the rules are refused with 1002") {
     for (int opcode : {0x3, 0x4, 0x5, 0x6, 0x7, 0xb, 0xc, 0xd, 0xe, 0xf}) {
       CAPTURE(opcode);
       CheckBroken(with_first_byte(Text("a"), 0x80 | opcode), kProtocolError);
-      CheckBroken(Text("a") + Fragment(Opcode::kText, "b") +
-                      with_first_byte(Text("c"), 0x80 | opcode) + Text("ignored"),
-                  kProtocolError, "text a\n");
+      CheckBroken(
+          Text("a") + Fragment(Opcode::kText, "b") + with_first_byte(Text("c"), 0x80 | opcode) + Text("ignored"),
+          kProtocolError, "text a\n");
     }
   }
   SUBCASE("a client's frame without a mask") {
@@ -310,13 +295,11 @@ TEST_CASE("frames against the rules are refused with 1002") {
   }
   SUBCASE("a length that is not in its shortest form") {
     CheckBroken(std::string("\x81\xfe\x00\x05\x00\x00\x00\x00hello", 13), kProtocolError);
-    CheckBroken(std::string("\x81\xff\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00", 14) +
-                    std::string(65535, 'a'),
+    CheckBroken(std::string("\x81\xff\x00\x00\x00\x00\x00\x00\xff\xff\x00\x00\x00\x00", 14) + std::string(65535, 'a'),
                 kProtocolError);
   }
   SUBCASE("a length of 64 bits that has the highest one set") {
-    CheckBroken(std::string("\x81\xff\x80\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00hello", 19),
-                kProtocolError);
+    CheckBroken(std::string("\x81\xff\x80\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00hello", 19), kProtocolError);
     CheckBroken("\x82" + std::string(9, '\xff') + "abcdefgh", kProtocolError);
   }
 }
@@ -328,8 +311,7 @@ TEST_CASE("a message past its bytes is refused with 1009") {
 
   SUBCASE("as soon as its length is known") {
     const std::string bytes = Client(Opcode::kBinary, std::string(70000, 'a'));
-    CHECK(ReadPieces({std::string_view(bytes).substr(0, 15)}, limits, Role::kServer).code ==
-          kMessageTooBig);
+    CHECK(ReadPieces({std::string_view(bytes).substr(0, 15)}, limits, Role::kServer).code == kMessageTooBig);
     CHECK(Read(std::string("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"
                            "a",
                            15),
@@ -337,10 +319,8 @@ TEST_CASE("a message past its bytes is refused with 1009") {
               .code == kMessageTooBig);
   }
   SUBCASE("counted over all its fragments") {
-    const std::string start =
-        Fragment(Opcode::kText, "01234") + Client(Opcode::kPing, "a long ping");
-    CHECK(Read(start + Client(Opcode::kContinuation, "56789"), limits).lines ==
-          "ping a long ping\ntext 0123456789\n");
+    const std::string start = Fragment(Opcode::kText, "01234") + Client(Opcode::kPing, "a long ping");
+    CHECK(Read(start + Client(Opcode::kContinuation, "56789"), limits).lines == "ping a long ping\ntext 0123456789\n");
     CHECK(Read(start + Client(Opcode::kContinuation, "56789a"), limits).code == kMessageTooBig);
   }
   SUBCASE("counted anew for each message") {
@@ -367,11 +347,10 @@ TEST_CASE("a client's reader takes unmasked frames") {
     return std::string(EncodeFrame(opcode, payload).view());
   };
   const std::string long_payload(70000, 'x');
-  CHECK(Read(server(Opcode::kPing, "p") + server(Opcode::kText, "hello") +
-                 server(Opcode::kBinary, long_payload) +
+  CHECK(Read(server(Opcode::kPing, "p") + server(Opcode::kText, "hello") + server(Opcode::kBinary, long_payload) +
                  server(Opcode::kClose, ClosePayload(kTryAgainLater, "full")),
-             kLimits, Role::kClient) == Outcome{"ping p\ntext hello\nbinary " + long_payload + "\n",
-                                                Status::kClosed, kTryAgainLater, true, "full"});
+             kLimits, Role::kClient) ==
+        Outcome{"ping p\ntext hello\nbinary " + long_payload + "\n", Status::kClosed, kTryAgainLater, true, "full"});
 }
 
 TEST_CASE("any number of pings is taken") {
@@ -406,8 +385,7 @@ TEST_CASE("a reader that is stopped by what it found ignores the rest") {
 
 TEST_CASE("the reason says in words what was wrong") {
   CHECK(Read(Text("\xff")).reason == "text that is not UTF-8");
-  CHECK(Read(Text("abc"), {.message_bytes = 2, .fragments = 1}).reason ==
-        "a message of more than 2 bytes");
+  CHECK(Read(Text("abc"), {.message_bytes = 2, .fragments = 1}).reason == "a message of more than 2 bytes");
   CHECK(Read(Client(Opcode::kClose, "\x03\xec")).reason == "a close frame with the code 1004");
   CHECK(Read(Client(Opcode::kClose, "\x03")).reason == "a close frame with half a code");
   CHECK(Read("\x81\x05Hello").reason.find("wrong mask") != std::string::npos);

@@ -43,17 +43,18 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
   pending_.push_back({connection, instance, std::move(body), std::move(*publish)});
 }
 
-// All publishes of a turn are taken together, in the order in which they came, and answered after that: an answer
+// All publishes of a turn are committed together, in the order in which they came, and answered after that: an answer
 // of 200 means that the message is in the history.
-void Master::EndTurn() {
-  if (pending_.empty()) return;
-  std::vector<http::Response> answers;
-  answers.reserve(pending_.size());
-  for (const Pending& pending : pending_) answers.push_back(Take(pending));
-  for (std::size_t i = 0; i < pending_.size(); ++i) {
-    node_.admin().Respond(pending_[i].connection, answers[i]);
-  }
+void Master::Commit() {
+  for (const Pending& pending : pending_) answers_.push_back({pending.connection, Take(pending)});
   pending_.clear();
+}
+
+bool Master::Answer() {
+  for (const Answered& answer : std::exchange(answers_, {})) {
+    node_.admin().Respond(answer.connection, answer.response);  // may bring the next publish of the connection
+  }
+  return !pending_.empty();
 }
 
 http::Response Master::Take(const Pending& pending) {

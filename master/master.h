@@ -28,13 +28,18 @@ class Master : public node::Application, private node::Role, private admin::Publ
     std::string body;
     Publish publish;
   };
+  struct Answered {
+    server::ConnectionId connection;
+    http::Response response;
+  };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
   http::Response Take(const Pending& pending);
 
   std::string_view name() const override { return "master"; }
   Result<void> Start() override { return node_.OpenClients(); }
-  void EndTurn() override;
+  void Commit() override;
+  bool Answer() override;
   void Report() override {}  // nobody is above
   void Stop() override {}
   std::string own_epoch() const override { return numbering_.epoch(); }
@@ -49,6 +54,7 @@ class Master : public node::Application, private node::Role, private admin::Publ
   PublishLimits limits_;
   LogLimiter refused_limiter_;
   std::vector<Pending> pending_;
+  std::vector<Answered> answers_;  // to what was committed in this turn
   std::string receipt_;  // the body of each 200
   node::Node node_;
 };

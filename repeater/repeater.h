@@ -31,7 +31,6 @@ class Repeater : public node::Application, private node::Role, private FollowHan
   // What the node asks.
   std::string_view name() const override { return "repeater"; }
   Result<void> Start() override;
-  void EndTurn() override {}
   void Report() override;
   void Stop() override;
   std::string own_epoch() const override { return ""; }

@@ -83,7 +83,7 @@ void Client::Execute(const Replay& replay) {
 void Client::StartReplay(Duration age) {
   const Time since = Now() - age;
   replay_ =
-      std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.history_.end(), since, {}});
+      std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.live_, since, {}});
   ContinueReplay();
 }
 
@@ -96,7 +96,7 @@ void Client::ContinueReplay() {
     }
     replay_->position = history.begin();  // what has left is older than the history keeps
   }
-  for (int looked_at = 0; replay_->position < history.end(); ++looked_at) {
+  for (int looked_at = 0; replay_->position < owner_.live_; ++looked_at) {
     if (looked_at == kReplayEntriesPerTurn || connection_.unsent() >= kReplayWindow) {
       return connection_.NotifyWhenDrained();
     }
@@ -121,7 +121,7 @@ void Client::ContinueReplay() {
   if (next.empty()) return;
   const Time since = Now() - next.front();
   replay_ = std::make_unique<ReplayState>(
-      ReplayState{history.PositionAt(since), history.end(), since, {next.begin() + 1, next.end()}});
+      ReplayState{history.PositionAt(since), owner_.live_, since, {next.begin() + 1, next.end()}});
   connection_.NotifyWhenDrained();
 }
 

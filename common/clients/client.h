@@ -50,8 +50,8 @@ class Client : public Subscriber, private server::WebSocketHandler {
   std::uint32_t place = 0;
 
  private:
-  // A replay is a position in the history, like a feed: it is sent as the socket takes it, together with what
-  // arrives meanwhile, until it has come to the end.
+  // A replay is a position in the history, like a feed: it is sent as the socket takes it, together with what is
+  // fanned out meanwhile, until it has come to where fan-out is.
   struct ReplayState {
     std::uint64_t position;
     std::uint64_t live_from;     // positions from here on arrived after the request: sent whatever their age

@@ -27,6 +27,7 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
       pong_frame_(websocket::EncodeFrame(websocket::Opcode::kText, R"({"type":"pong"})")),
       readers_(websocket::Role::kServer, options.commands),
       http_(loop, "client", options.http, log, *this),
+      live_(history.end()),
       sweep_(loop, [this] { Sweep(); }) {
   sweep_.Start(kSweepInterval, kSweepInterval);
   sweep_.Unref();
@@ -34,6 +35,13 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
 
 Clients::~Clients() {
   for (const auto& client : clients_) client->audience().index.UnsubscribeAll(*client);
+}
+
+void Clients::Pump() {
+  for (; live_ < history_.end(); ++live_) {
+    const history::Entry& entry = history_.at(live_);
+    if (entry.message() != nullptr && !entry.repeat) FanOut(*entry.message());
+  }
 }
 
 void Clients::FanOut(const history::Message& message) {

@@ -58,8 +58,9 @@ class Clients : private server::HttpHandler {
   // What plain GET is answered with: 501 when ready, 503 else.
   void SetReady(bool ready) { ready_ = ready; }
 
-  // Sends a message to every client of its instance that subscribes to any of its PHIDs, once.
-  void FanOut(const history::Message& message);
+  // Fans out what has entered the history since the last call: each message goes to every client of its instance
+  // that subscribes to any of its PHIDs, once. Called at the end of each turn.
+  void Pump();
 
   // Closes the port, and every client with `code`.
   void Shutdown(std::uint16_t code, std::string_view reason);
@@ -71,6 +72,7 @@ class Clients : private server::HttpHandler {
   friend class Client;
 
   void OnRequest(const server::Request& request) override;
+  void FanOut(const history::Message& message);
   void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
   // Closes a client that broke a bound.
   void Cut(Client& client, std::uint16_t code, std::string_view reason);
@@ -89,6 +91,7 @@ class Clients : private server::HttpHandler {
   SharedBytes pong_frame_;
   websocket::ReaderPool readers_;
   server::HttpServer http_;
+  std::uint64_t live_;  // position in the history: what lies before it has been fanned out
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::uint64_t next_id_ = 1;

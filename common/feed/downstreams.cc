@@ -66,26 +66,26 @@ class Downstreams::Follower : public server::WebSocketHandler {
     }
     if (!live_) {
       live_ = true;
-      Beat(Heartbeat{ReadClock(Now()), {}, true});
+      Beat(ReadClock(Now()));
     }
   }
 
   // Whether the follower has been sent everything: all such get the same heartbeat.
   bool live() const { return hello_ && live_ && position_ == owner_.history_.end(); }
 
-  void Beat(Heartbeat heartbeat) {
+  void Beat(ClockReading clock) {
     if (!hello_) return;
     TellMissing();
-    heartbeat.cursor = sent_;
-    heartbeat.live = live();
+    Heartbeat heartbeat{clock, {}, live()};
+    // Of an epoch that this node has forgotten, or never knew, it says nothing, so that those below forget it too.
+    for (const history::EpochState& state : owner_.history_.epochs()) heartbeat.cursor[state.epoch] = SentOf(state);
     connection_.Send(websocket::Opcode::kText, Encode(heartbeat));
   }
+  // REQUIRES: live(), and `encoded` tells of all that the history has.
   void Beat(const SharedBytes& encoded) {
     TellMissing();
     connection_.SendFrame(encoded);
   }
-  // Whether `sent` is all that there is to say of the follower's cursor.
-  bool HasSent(const history::Cursor& cursor) const { return sent_ == cursor; }
 
   void TellAbove(const std::string& encoded) {
     if (hello_) connection_.Send(websocket::Opcode::kText, encoded);
@@ -253,6 +253,9 @@ void Downstreams::OnRequest(const server::Request& request) {
     http_.Respond(request.connection, http::ErrorResponse(status, reason));
   };
   if (request.head.path() != kPath) return refuse(404, "the feed is at /feed/");
+  // A browser adds this header to every WebSocket that a page opens, and no repeater does: no page of the web may
+  // read the feed through a browser that reaches this port.
+  if (request.head.headers.Find("Origin")) return refuse(403, "a web page may not follow the feed (Origin header)");
   if (!websocket::IsUpgrade(request.head)) return refuse(426, "the feed is a WebSocket");
   const auto accept = websocket::AcceptHandshake(request.head);
   if (!accept) return refuse(accept.error().code, accept.error().text);
@@ -284,13 +287,14 @@ void Downstreams::Beat() {
   for (const auto& follower : followers_) followers.push_back(follower.get());
   for (Follower* follower : followers) follower->CheckSilence(now);
 
-  Heartbeat heartbeat{ReadClock(now), history_.cursor(), true};
-  const SharedBytes encoded = websocket::EncodeFrame(websocket::Opcode::kText, Encode(heartbeat));
+  const ClockReading clock = ReadClock(now);
+  const SharedBytes encoded =
+      websocket::EncodeFrame(websocket::Opcode::kText, Encode(Heartbeat{clock, history_.cursor(), true}));
   for (const auto& follower : followers_) {
-    if (follower->live() && follower->HasSent(heartbeat.cursor)) {
+    if (follower->live()) {
       follower->Beat(encoded);
     } else {
-      follower->Beat(heartbeat);
+      follower->Beat(clock);
     }
   }
 }

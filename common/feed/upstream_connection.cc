@@ -50,7 +50,8 @@ void UpstreamConnection::Close(std::uint16_t code, std::string_view reason) {
 }
 
 void UpstreamConnection::OnConnected() {
-  stream_->Write(websocket::HandshakeRequest(url_.authority(), kPath, key_, kSubprotocol, {}));
+  const std::string_view path = url_.path == "/" ? kPath : std::string_view(url_.path);
+  stream_->Write(websocket::HandshakeRequest(url_.authority(), path, key_, kSubprotocol, {}));
 }
 
 void UpstreamConnection::OnBytes(std::string_view bytes) {

@@ -37,7 +37,8 @@ class UpstreamHandler {
 
 class UpstreamConnection : private net::StreamHandler, private server::WebSocketHandler {
  public:
-  // Begins to connect to `address`, which is one of `url`'s. `handler` outlives the connection.
+  // Begins to connect to `address`, which is one of `url`'s. A URL without a path means /feed/; one with a path is
+  // for a proxy that has the feed elsewhere. `handler` outlives the connection.
   UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, UpstreamHandler& handler);
   ~UpstreamConnection() override;
 

@@ -25,7 +25,6 @@ bool History::Add(Message message, bool repeat, Time now) {
   ++messages_;
   if (observer_ != nullptr) observer_->OnEnter(message);
   Append({std::move(message), {}, repeat});
-  while (bytes_ > limits_.bytes && entries_.size() > 1) DropFirst();
   return true;
 }
 
@@ -56,6 +55,10 @@ void History::Advance(const Epoch& epoch, Sequence newest, Time now) {
   EpochState& state = FindOrAdd(epoch, newest + 1, now);
   state.mentioned = now;
   state.newest = std::max(state.newest, newest);
+}
+
+void History::Trim() {
+  while (bytes_ > limits_.bytes && entries_.size() > 1) DropFirst();
 }
 
 void History::Expire(Time now, const Epoch& keep) {

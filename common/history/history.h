@@ -56,6 +56,7 @@ class History {
 
   // Adds a message, and moves the epoch's cursor to it. Returns false, and does nothing, when its sequence is at
   // or before the cursor: it was dealt with. The first message of an epoch that is not known sets its floor.
+  // Nothing leaves for it before Trim(), so that whoever reads at a turn's end finds all that the turn brought.
   bool Add(Message message, bool repeat, Time now);
   // Records that messages are missing, and moves the cursor past them. Returns false when they were dealt with.
   bool AddGap(const Gap& gap, Time now);
@@ -64,6 +65,8 @@ class History {
   // Everything up to `newest` that concerns this node has come.
   void Advance(const Epoch& epoch, Sequence newest, Time now);
 
+  // Lets the oldest entries go until the others fit into the bound on bytes. The newest stays, whatever its size.
+  void Trim();
   // Lets go of what is too old, and forgets epochs that nobody has spoken of for twice the history's age.
   // `keep` is never forgotten (a master's own epoch).
   void Expire(Time now, const Epoch& keep);

@@ -38,6 +38,8 @@ class Loop::LingeringStream : public StreamHandler {
   void OnEnd(const std::string&) override { loop_.EndLingering(this); }
   Time deadline() const { return deadline_; }
 
+  std::size_t place = 0;  // in Loop::lingering_
+
  private:
   Loop& loop_;
   StreamPtr stream_;
@@ -105,21 +107,26 @@ void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(
 
 void Loop::Linger(StreamPtr stream, Duration limit) {
   lingering_.push_back(std::make_unique<LingeringStream>(*this, std::move(stream), Now() + limit));
+  lingering_.back()->place = lingering_.size() - 1;
   if (uv_is_active(reinterpret_cast<uv_handle_t*>(linger_timer_.get())) != 0) return;
   const auto sweep = [](uv_timer_t* timer) noexcept {
     auto& loop = *static_cast<Loop*>(timer->data);
     const Time now = Now();
-    std::erase_if(loop.lingering_, [&](const auto& each) { return each->deadline() <= now; });
-    if (loop.lingering_.empty()) uv_timer_stop(timer);
+    for (std::size_t i = loop.lingering_.size(); i-- > 0;) {
+      if (loop.lingering_[i]->deadline() <= now) loop.EndLingering(loop.lingering_[i].get());
+    }
   };
   uv_timer_start(linger_timer_.get(), sweep, 250, 250);
 }
 
 void Loop::EndLingering(LingeringStream* done) {
-  const auto found =
-      std::find_if(lingering_.begin(), lingering_.end(), [&](const auto& each) { return each.get() == done; });
-  DeleteLater(std::shared_ptr<LingeringStream>(std::move(*found)));  // its own callback is on the stack
-  lingering_.erase(found);
+  const std::size_t place = done->place;
+  DeleteLater(std::shared_ptr<LingeringStream>(std::move(lingering_[place])));  // its own callback may be on the stack
+  if (place + 1 < lingering_.size()) {
+    lingering_[place] = std::move(lingering_.back());
+    lingering_[place]->place = place;
+  }
+  lingering_.pop_back();
   if (lingering_.empty()) uv_timer_stop(linger_timer_.get());
 }
 

@@ -155,10 +155,7 @@ Result<void> Node::OpenClients() {
 bool Node::Accept(history::Message message, bool repeat) {
   history::Instance* instance = instances_.Get(message.instance());
   if (instance == nullptr) return false;
-  const history::Message copy = message;  // shares the buffer
-  if (!history_.Add(std::move(message), repeat, Now())) return true;
-  ++instance->messages_in;
-  if (clients_ && !repeat) clients_->FanOut(copy);
+  if (history_.Add(std::move(message), repeat, Now())) ++instance->messages_in;
   return true;
 }
 
@@ -172,7 +169,7 @@ void Node::SetAbove(std::vector<std::string> direct, std::vector<std::string> al
 }
 
 void Node::Stop() {
-  role_.EndTurn();
+  EndTurn();
   tick_.Stop();
   admin_->Shutdown();
   if (downstreams_) downstreams_->Shutdown(websocket::kGoingAway, "the node stops");
@@ -202,8 +199,13 @@ void Node::OnLeave(const history::Message& message) {
 }
 
 void Node::EndTurn() {
-  role_.EndTurn();
-  if (downstreams_) downstreams_->Pump();
+  do {
+    role_.Commit();
+    // Repeaters first: a whole fan-out of theirs waits for it.
+    if (downstreams_) downstreams_->Pump();
+    if (clients_) clients_->Pump();
+  } while (role_.Answer());
+  history_.Trim();
   if (std::exchange(report_now_, false)) role_.Report();
   log_.Flush();
 }

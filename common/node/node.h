@@ -29,8 +29,11 @@ class Role {
   virtual std::string_view name() const = 0;
   // Begins to do what the role does, once the ports are taken.
   virtual Result<void> Start() = 0;
-  // The end of a turn, before the feeds and the clients are served.
-  virtual void EndTurn() = 0;
+  // The end of a turn, before the feeds and the clients are served: puts into the history what the turn brought.
+  virtual void Commit() {}
+  // After that: answers those who wait for it. Returns whether this has brought more to commit (a request that was
+  // sent ahead is read once the one before it is answered).
+  virtual bool Answer() { return false; }
   // Once each second, and when something important has changed below: sends the tree's report upwards, if there
   // is anybody above.
   virtual void Report() = 0;
@@ -54,9 +57,9 @@ class Node : private admin::StatusSource, private history::History::Observer {
   // Opens the port of the browsers. Errors as Open().
   Result<void> OpenClients();
 
-  // Takes a message into the history, and to the clients; the repeaters below get it at the turn's end. `repeat`:
-  // it came before under another number, and clients do not get it again. Returns false when its instance is
-  // one more than there may be (nothing is done then).
+  // Takes a message into the history, from where the repeaters below and the clients get it at the turn's end.
+  // `repeat`: it came before under another number, and clients do not get it again. Returns false when its instance
+  // is one more than there may be (nothing is done then).
   bool Accept(history::Message message, bool repeat);
   // What plain GET on the client port is answered with.
   void SetReady(bool ready);

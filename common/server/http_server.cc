@@ -200,8 +200,8 @@ net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread)
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return nullptr;
   net::StreamPtr stream = found->second->Upgrade(unread);
+  ++upgraded_;  // first: in between, there must not seem to be room for one more
   Remove(*found->second);
-  ++upgraded_;
   stream->SetHandler(nullptr);
   stream->ResumeReading();
   return stream;

@@ -1,7 +1,9 @@
 #include "master/master.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "common/base/random.h"
 #include "common/json/writer.h"
 
 namespace aphlict::master {
@@ -17,13 +19,36 @@ std::string Receipt(std::string_view node_id) {
 }  // namespace
 
 Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
-    : log_(log),
+    : settings_(settings),
+      log_(log),
+      numbering_(RandomId()),
       limits_{settings.limits.json_depth, settings.limits.message_subscribers},
       node_(loop, settings, log, *this, this) {
   receipt_ = Receipt(node_.id());
+}
+
+Result<void> Master::Start() {
+  if (!settings_.state.empty()) {
+    if (auto opened = OpenJournal(); !opened) return opened;
+  }
   // The epoch is there before its first message, so that a repeater which follows from the beginning knows that
   // it has missed nothing.
-  node_.history().Mention(numbering_.epoch(), 1, Now());
+  node_.history().Mention(numbering_.epoch(), numbering_.last() + 1, Now());
+  first_of_this_life_ = node_.history().end();
+  return node_.OpenClients();
+}
+
+Result<void> Master::OpenJournal() {
+  auto journal = Journal::Open({settings_.state, settings_.durability, settings_.limits.history_bytes}, log_);
+  if (!journal) return journal.error();
+  journal_ = std::move(*journal);
+  numbering_ = Numbering(journal_->epoch(), journal_->last());
+  for (history::Message& message : journal_->TakeMessages()) {
+    if (node_.instances().Get(message.instance()) == nullptr) continue;
+    repeats_.Seen(message.instance(), message.unique_id(), message.accepted());
+    node_.history().Add(std::move(message), false, Now());
+  }
+  return {};
 }
 
 void Master::OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) {
@@ -44,10 +69,13 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
 }
 
 // All publishes of a turn are committed together, in the order in which they came, and answered after that: an answer
-// of 200 means that the message is in the history.
+// of 200 means that the message is in the history, and on its way to everybody.
 void Master::Commit() {
-  for (const Pending& pending : pending_) answers_.push_back({pending.connection, Take(pending)});
+  if (pending_.empty()) return;
+  std::vector<history::Message> numbered;
+  for (const Pending& pending : pending_) answers_.push_back({pending.connection, Number(pending, &numbered)});
   pending_.clear();
+  if (!numbered.empty()) Settle(std::move(numbered));
 }
 
 bool Master::Answer() {
@@ -57,28 +85,81 @@ bool Master::Answer() {
   return !pending_.empty();
 }
 
-http::Response Master::Take(const Pending& pending) {
+// Gives a publish its number, or none where it repeats another or cannot be taken. Returns its answer.
+http::Response Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
   const Time now = Now();
+  history::Instance* instance = node_.instances().Get(pending.instance);
+  if (instance == nullptr) return http::ErrorResponse(503, "too many instances are in use");
   http::Response receipt;
   receipt.content_type = "application/json";
   receipt.body = receipt_;
-  if (node_.instances().Get(pending.instance) == nullptr) {
-    return http::ErrorResponse(503, "too many instances are in use");
-  }
   if (repeats_.Seen(pending.instance, pending.publish.unique_id, now)) {
     ++repeats_dropped_;
     return receipt;
   }
-  const history::Sequence sequence = numbering_.Next();
-  log_.Debug("publish", {{"instance", pending.instance},
-                         {"sequence", sequence},
-                         {"bytes", pending.body.size()},
-                         {"subscribers", pending.publish.subscribers.size()}});
-  node_.Accept(history::Message::Create(
-                   numbering_.epoch(), sequence, now,
-                   {pending.instance, pending.publish.unique_id, pending.publish.subscribers, pending.body}),
-               false);
+  ++instance->entering;
+  numbered->push_back(history::Message::Create(
+      numbering_.epoch(), numbering_.Next(), now,
+      {pending.instance, pending.publish.unique_id, pending.publish.subscribers, pending.body}));
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.Debug("publish", {{"instance", pending.instance},
+                           {"sequence", numbering_.last()},
+                           {"bytes", pending.body.size()},
+                           {"subscribers", pending.publish.subscribers.size()}});
+  }
   return receipt;
+}
+
+// Stores what was numbered, and only then lets anybody see it.
+void Master::Settle(std::vector<history::Message> numbered) {
+  const auto stored = journal_ ? journal_->Append(numbered, node_.history().messages()) : Result<void>();
+  for (const history::Message& message : numbered) --node_.instances().Get(message.instance())->entering;
+  if (stored) {
+    for (history::Message& message : numbered) node_.Accept(std::move(message), false);
+    return;
+  }
+  // A repeat of one of these is answered like it, so that it is tried again as well.
+  for (Answered& answer : answers_) answer.response = http::ErrorResponse(stored.error().code, stored.error().text);
+  for (const history::Message& message : numbered) repeats_.Forget(message.instance(), message.unique_id());
+  numbering_.Rewind(numbered.size());
+  std::int64_t suppressed = 0;
+  if (store_limiter_.Allow(std::chrono::floor<seconds>(Now().time_since_epoch()).count(), &suppressed)) {
+    log_.Error("publish_not_stored", {{"status", stored.error().code},
+                                      {"reason", stored.error().text},
+                                      {"publishes", answers_.size()},
+                                      {"suppressed", suppressed}});
+  }
+}
+
+// A follower has seen sequences that this master has not given: the state folder is an older one than it had before.
+// Numbers from there on would be taken for old ones, so a new epoch begins; what was accepted since the start may have
+// been taken so already, and gets new numbers, too.
+void Master::OnAhead(const history::Epoch& epoch) {
+  if (epoch != numbering_.epoch()) return;
+  if (journal_) {
+    if (auto begun = journal_->BeginEpoch(); !begun) {
+      log_.Error("epoch_not_ended", {{"epoch", epoch}, {"reason", begun.error().text}});
+      return;
+    }
+  }
+  numbering_ = Numbering(journal_ ? journal_->epoch() : RandomId());
+  log_.Warning("epoch_ended",
+               {{"epoch", epoch}, {"reason", "a follower is ahead of it"}, {"next", numbering_.epoch()}});
+  history::History& history = node_.history();
+  history.Mention(numbering_.epoch(), 1, Now());
+  std::vector<history::Message> again;
+  for (std::uint64_t position = std::max(first_of_this_life_, history.begin()); position < history.end(); ++position) {
+    const history::Message* message = history.at(position).message();
+    if (message != nullptr) again.push_back(message->Renumbered(numbering_.epoch(), numbering_.Next()));
+  }
+  first_of_this_life_ = history.end();
+  if (journal_ && !again.empty()) {
+    if (auto stored = journal_->Append(again, history.messages()); !stored) {
+      log_.Error("publish_not_stored", {{"reason", stored.error().text}, {"publishes", again.size()}});
+    }
+  }
+  // This node's own clients have had them.
+  for (history::Message& message : again) node_.Accept(std::move(message), true);
 }
 
 }  // namespace aphlict::master

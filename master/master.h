@@ -9,6 +9,7 @@
 #include "common/history/repeats.h"
 #include "common/node/node.h"
 #include "common/node/process.h"
+#include "master/journal.h"
 #include "master/numbering.h"
 #include "master/publish.h"
 
@@ -34,12 +35,15 @@ class Master : public node::Application, private node::Role, private admin::Publ
   };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
-  http::Response Take(const Pending& pending);
+  http::Response Number(const Pending& pending, std::vector<history::Message>* numbered);
+  void Settle(std::vector<history::Message> numbered);
+  Result<void> OpenJournal();
 
   std::string_view name() const override { return "master"; }
-  Result<void> Start() override { return node_.OpenClients(); }
+  Result<void> Start() override;
   void Commit() override;
   bool Answer() override;
+  void OnAhead(const history::Epoch& epoch) override;
   void Report() override {}  // nobody is above
   void Stop() override {}
   std::string own_epoch() const override { return numbering_.epoch(); }
@@ -47,15 +51,19 @@ class Master : public node::Application, private node::Role, private admin::Publ
   std::uint64_t gaps() const override { return 0; }
   std::uint64_t repeats() const override { return repeats_dropped_; }
 
+  const config::Settings& settings_;
   Log& log_;
+  std::unique_ptr<Journal> journal_;  // null without a state folder
   Numbering numbering_;
+  std::uint64_t first_of_this_life_ = 0;  // position in the history
   history::Repeats repeats_;
   std::uint64_t repeats_dropped_ = 0;
   PublishLimits limits_;
   LogLimiter refused_limiter_;
+  LogLimiter store_limiter_;
   std::vector<Pending> pending_;
   std::vector<Answered> answers_;  // to what was committed in this turn
-  std::string receipt_;  // the body of each 200
+  std::string receipt_;            // the body of each 200
   node::Node node_;
 };
 

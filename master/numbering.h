@@ -1,21 +1,26 @@
 // The numbers that a master gives to what it accepts.
 #pragma once
 
-#include "common/base/random.h"
+#include <utility>
+
 #include "common/history/cursor.h"
 
 namespace aphlict::master {
 
-// A numbering of its own for each life of the process: without durable state, nobody can know where the last one
-// ended.
 class Numbering {
  public:
+  // Goes on after `last`; 0 in an epoch that is new.
+  explicit Numbering(history::Epoch epoch, history::Sequence last = 0) : epoch_(std::move(epoch)), last_(last) {}
+
   const history::Epoch& epoch() const { return epoch_; }
+  history::Sequence last() const { return last_; }
   history::Sequence Next() { return ++last_; }
+  // Takes back the last `count` numbers, which nobody has seen.
+  void Rewind(std::size_t count) { last_ -= count; }
 
  private:
-  history::Epoch epoch_ = RandomId();
-  history::Sequence last_ = 0;
+  history::Epoch epoch_;
+  history::Sequence last_;
 };
 
 }  // namespace aphlict::master

@@ -82,8 +82,7 @@ void Client::Execute(const Replay& replay) {
 
 void Client::StartReplay(Duration age) {
   const Time since = Now() - age;
-  replay_ =
-      std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.live_, since, {}});
+  replay_ = std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.live_, since, {}});
   ContinueReplay();
 }
 

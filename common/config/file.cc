@@ -31,6 +31,8 @@ class FileReader {
                 {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
                 {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
                 {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
+                {"state", [&](auto& value, auto& key) { State(value, key); }},
+                {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
                 {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
                 {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
                 {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
@@ -252,6 +254,19 @@ class FileReader {
     settings_.public_url = value.string();
   }
 
+  void State(const json::Value& value, const std::string& key) {
+    if (settings_.role == Role::kRepeater) return Problem(key, value, "a repeater keeps no state");
+    Text(value, key, &settings_.state);
+  }
+
+  void DurabilityName(const json::Value& value, const std::string& key) {
+    if (settings_.role == Role::kRepeater) return Problem(key, value, "a repeater keeps no state");
+    if (!value.is_string()) return Expected(key, value, "a string");
+    const auto durability = ParseDurability(value.string());
+    if (!durability) return Problem(key, value, durability.error().text);
+    settings_.durability = *durability;
+  }
+
   void ReusePort(const json::Value& value, const std::string& key) {
     if (!value.is_bool()) return Expected(key, value, "true or false");
     settings_.reuse_port = value.boolean();
@@ -313,6 +328,12 @@ class FileReader {
 };
 
 }  // namespace
+
+Result<Durability> ParseDurability(const std::string& text) {
+  if (text == "process") return Durability::kProcess;
+  if (text == "power") return Durability::kPower;
+  return Error{"expected \"process\" or \"power\", got \"" + text + "\""};
+}
 
 Result<http::Url> ParseUpstreamUrl(const std::string& text) {
   auto url = http::ParseUrl(text);

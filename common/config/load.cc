@@ -27,6 +27,8 @@ struct Options {
   std::vector<std::string> upstream;
   std::string name;
   std::string public_url;
+  std::string state;
+  std::string durability;
   std::string log_level;
   bool debug = false;
   bool reuse_port = false;
@@ -74,7 +76,14 @@ void Declare(CLI::App& app, Role role, Options& options) {
                  std::string("Where repeaters connect: the feed; `none`: nowhere. Default: ") +
                      (master ? "127.0.0.1:22282" : "none"))
       ->type_name("ADDRESS:PORT");
-  if (!master) {
+  if (master) {
+    app.add_option("--state", options.state, "Folder for a history that survives the process. Default: none")
+        ->type_name("DIR");
+    app.add_option("--durability", options.durability,
+                   "What an accepted publish survives with --state: the death of the process, or of the power as well "
+                   "(slower). Default: process")
+        ->type_name("process|power");
+  } else {
     app.add_option("--upstream", options.upstream,
                    "What to follow: the URLs of one master's feed, separated by commas; once for each master")
         ->type_name("URL[,URL...]");
@@ -249,6 +258,14 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (!options.public_url.empty()) {
     if (auto url = http::ParseUrl(options.public_url); !url) problems.push_back("--public-url: " + url.error().text);
     settings.public_url = options.public_url;
+  }
+  if (!options.state.empty()) settings.state = options.state;
+  if (!options.durability.empty()) {
+    const auto durability = ParseDurability(options.durability);
+    if (!durability)
+      problems.push_back("--durability: " + durability.error().text);
+    else
+      settings.durability = *durability;
   }
   if (options.reuse_port) settings.reuse_port = true;
   settings.insecure_feed = options.insecure_feed;

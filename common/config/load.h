@@ -32,6 +32,9 @@ Invocation Load(Role role, int argc, const char* const* argv);
 std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
                                  std::vector<std::string>* problems);
 
+// "process" or "power".
+Result<Durability> ParseDurability(const std::string& text);
+
 // A URL that a repeater can follow. Errors: it is none, or it needs TLS.
 Result<http::Url> ParseUpstreamUrl(const std::string& text);
 

@@ -18,6 +18,12 @@ enum class Role { kMaster, kRepeater };
 enum class ServerType { kAdmin, kClient, kRepeater };
 std::string_view ServerTypeName(ServerType type);
 
+// What a publish that was answered 200 survives, where a master has a state folder.
+enum class Durability {
+  kProcess,  // the process's death; nothing waits for the disk
+  kPower,    // the machine's as well: answered when it is on the disk
+};
+
 struct Server {
   ServerType type;
   std::string host;        // an IPv4 or IPv6 address without brackets, or a name
@@ -65,6 +71,8 @@ struct Settings {
   std::string pidfile;
   std::string name;        // how this node calls itself in the status; the host's name by default
   std::string public_url;  // the URL that browsers reach its client port by, or empty
+  std::string state;       // of a master: the folder of its durable history; empty: none
+  Durability durability = Durability::kProcess;
   bool reuse_port = false;
   bool insecure_feed = false;
   Limits limits;

@@ -125,6 +125,10 @@ class Downstreams::Follower : public server::WebSocketHandler {
                                             {"version", hello_->version},
                                             {"resumes", hello_->resumes ? "yes" : "no"}});
     ++owner_.counters_.connected;
+    for (const auto& [epoch, sequence] : hello_->cursor) {
+      const history::EpochState* state = owner_.history_.Find(epoch);
+      if (state != nullptr && sequence > state->newest) owner_.on_ahead_(epoch);
+    }
     Welcome welcome;
     welcome.node = owner_.options_.node;
     welcome.name = owner_.options_.name;

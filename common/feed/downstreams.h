@@ -54,6 +54,10 @@ class Downstreams : private server::HttpHandler {
   // Called when the reports from below have changed something that should not wait for the next interval.
   void SetOnImportantChange(std::function<void()> call) { on_important_change_ = std::move(call); }
 
+  // Called when a repeater says that it has dealt with a sequence that this node has not reached, before it is
+  // welcomed.
+  void SetOnAhead(std::function<void(const history::Epoch&)> call) { on_ahead_ = std::move(call); }
+
   // Takes no more repeaters, and closes those that are there, after all that is queued for them.
   void Shutdown(std::uint16_t code, std::string_view reason);
 
@@ -77,6 +81,7 @@ class Downstreams : private server::HttpHandler {
   std::vector<std::unique_ptr<Follower>> followers_;
   std::vector<std::string> above_;
   std::function<void()> on_important_change_ = [] {};
+  std::function<void(const history::Epoch&)> on_ahead_ = [](const history::Epoch&) {};
   SourceId next_source_ = 1;
   Counters counters_;
   net::Timer heartbeat_;

@@ -103,6 +103,17 @@ Result<Message> Message::Decode(std::string_view payload, Duration clock_differe
   return message;
 }
 
+Message Message::Renumbered(std::string_view epoch, Sequence sequence) const {
+  assert(epoch.size() == kEpochLength);
+  Message renumbered = *this;
+  char* at = nullptr;
+  renumbered.frame_ = SharedBytes::Uninitialized(frame_.size(), &at);
+  std::memcpy(at, frame_.data(), frame_.size());
+  std::memcpy(at + payload_at_ + kEpochAt, epoch.data(), kEpochLength);
+  StoreBigEndian(at + payload_at_ + kSequenceAt, sequence);
+  return renumbered;
+}
+
 void Message::FindParts() {
   const char* head = payload().data();
   subscribers_at_ = static_cast<std::uint32_t>(kHeadSize + LoadBigEndian<std::uint16_t>(head + kInstanceSizeAt)) +

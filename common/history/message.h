@@ -67,9 +67,14 @@ class Message {
     }
   }
 
+  // The same message under another number.
+  Message Renumbered(std::string_view epoch, Sequence sequence) const;
+
   // The frames, sharing the message's buffer.
   const SharedBytes& feed_frame() const { return frame_; }
   SharedBytes client_frame() const { return frame_.Slice(payload_at_ + client_frame_at_); }
+  // What Decode() takes. Borrowed from the message.
+  std::string_view feed_payload() const { return payload(); }
   // What it takes of the history's bytes.
   std::size_t size() const { return frame_.size(); }
 

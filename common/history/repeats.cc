@@ -1,5 +1,7 @@
 #include "common/history/repeats.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "common/base/bytes.h"
@@ -12,13 +14,27 @@ bool Repeats::Seen(std::string_view instance, std::string_view unique_id, Time n
     seen_.erase(order_.front().second);
     order_.pop_front();
   }
-  std::string both;
-  AppendBigEndian(both, static_cast<std::uint32_t>(instance.size()));  // so that ("a", "bc") is not ("ab", "c")
-  both.append(instance).append(unique_id);
-  const std::uint64_t hash = SipHash(key_, both);
+  const std::uint64_t hash = Hash(instance, unique_id);
   if (!seen_.insert(hash).second) return true;
   order_.emplace_back(now, hash);
   return false;
+}
+
+void Repeats::Forget(std::string_view instance, std::string_view unique_id) {
+  if (unique_id.empty()) return;
+  // It is among the newest: nothing was committed since.
+  const std::uint64_t hash = Hash(instance, unique_id);
+  if (seen_.erase(hash) == 0) return;
+  const auto entry =
+      std::find_if(order_.rbegin(), order_.rend(), [&](const auto& each) { return each.second == hash; });
+  order_.erase(std::next(entry).base());
+}
+
+std::uint64_t Repeats::Hash(std::string_view instance, std::string_view unique_id) const {
+  std::string both;
+  AppendBigEndian(both, static_cast<std::uint32_t>(instance.size()));  // so that ("a", "bc") is not ("ab", "c")
+  both.append(instance).append(unique_id);
+  return SipHash(key_, both);
 }
 
 }  // namespace aphlict::history

@@ -23,9 +23,14 @@ class Repeats {
   // the chance that a new message is taken for a repeat is 1 in 10^13.
   bool Seen(std::string_view instance, std::string_view unique_id, Time now);
 
-  std::size_t size() const { return order_.size(); }
+  // Takes back what Seen() remembered of a message that has come to nothing.
+  void Forget(std::string_view instance, std::string_view unique_id);
+
+  std::size_t size() const { return seen_.size(); }
 
  private:
+  std::uint64_t Hash(std::string_view instance, std::string_view unique_id) const;
+
   Duration age_;
   std::size_t most_;
   SipKey key_ = SipKey::Random();

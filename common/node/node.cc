@@ -88,6 +88,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
     options.http = HttpLimitsOf(settings.limits, settings.limits.repeaters + 64);
     downstreams_ = std::make_unique<feed::Downstreams>(loop, options, history_, tree_, log);
     // At the turn's end rather than at once: many repeaters may come or go in one turn.
+    downstreams_->SetOnAhead([this](const history::Epoch& epoch) { role_.OnAhead(epoch); });
     downstreams_->SetOnImportantChange([this] { report_now_ = true; });
   }
   if (Has(settings, config::ServerType::kClient)) {
@@ -212,6 +213,17 @@ void Node::EndTurn() {
 
 void Node::Tick() {
   history_.Expire(Now(), role_.own_epoch());
+  // A node that is further down says so in its status.
+  const std::string own_epoch = role_.own_epoch();
+  if (const history::EpochState* state = history_.Find(own_epoch)) {
+    const auto& nodes = tree_.nodes();
+    if (std::any_of(nodes.begin(), nodes.end(), [&](const auto& each) {
+          const auto known = each.second.info.cursor.find(own_epoch);
+          return known != each.second.info.cursor.end() && known->second > state->newest;
+        })) {
+      role_.OnAhead(own_epoch);
+    }
+  }
   RefreshTree();
   role_.Report();
 }

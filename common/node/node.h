@@ -34,6 +34,8 @@ class Role {
   // After that: answers those who wait for it. Returns whether this has brought more to commit (a request that was
   // sent ahead is read once the one before it is answered).
   virtual bool Answer() { return false; }
+  // A node below has dealt with a sequence of that epoch which this node has not reached.
+  virtual void OnAhead(const history::Epoch& /*epoch*/) {}
   // Once each second, and when something important has changed below: sends the tree's report upwards, if there
   // is anybody above.
   virtual void Report() = 0;

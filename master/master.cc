@@ -27,7 +27,7 @@ Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
   receipt_ = Receipt(node_.id());
 }
 
-Result<void> Master::Start() {
+Result<void> Master::Prepare() {
   if (!settings_.state.empty()) {
     if (auto opened = OpenJournal(); !opened) return opened;
   }
@@ -35,7 +35,7 @@ Result<void> Master::Start() {
   // it has missed nothing.
   node_.history().Mention(numbering_.epoch(), numbering_.last() + 1, Now());
   first_of_this_life_ = node_.history().end();
-  return node_.OpenClients();
+  return {};
 }
 
 Result<void> Master::OpenJournal() {

@@ -40,7 +40,8 @@ class Master : public node::Application, private node::Role, private admin::Publ
   Result<void> OpenJournal();
 
   std::string_view name() const override { return "master"; }
-  Result<void> Start() override;
+  Result<void> Prepare() override;
+  Result<void> Start() override { return node_.OpenClients(); }
   void Commit() override;
   bool Answer() override;
   void OnAhead(const history::Epoch& epoch) override;

@@ -77,6 +77,7 @@ void UpstreamGroup::TryUrl() {
   resolver_.Resolve(url_.host, url_.port, [this](Result<std::vector<net::Address>> resolved) {
     if (!resolved) return Ended(resolved.error().text);
     addresses_ = std::move(*resolved);
+    has_alternative_ = settings_.urls.size() > 1 || addresses_.size() > 1;
     std::shuffle(addresses_.begin(), addresses_.end(), random_);
     TryAddress();
   });
@@ -119,6 +120,13 @@ void UpstreamGroup::OnAbove(const std::vector<std::string>& nodes) {
   if (IsLoop(node_, nodes)) return Leave("this node has come to be above itself there");
   above_ = nodes;
   handler_.OnStateChange();
+}
+
+// What it has sent is kept; from another upstream, the feed goes on at exactly the next message.
+void UpstreamGroup::OnDrain() {
+  if (!connected_ || !has_alternative_) return;
+  connection_->Close(websocket::kGoingAway, "moves to another upstream");
+  Ended("the node above is about to stop");
 }
 
 void UpstreamGroup::OnLost(const std::string& reason) { Ended(reason); }

@@ -74,6 +74,7 @@ class UpstreamGroup : private feed::UpstreamHandler {
   void OnGap(const history::Gap& gap) override { handler_.OnGap(gap); }
   void OnHeartbeat(const feed::Heartbeat& heartbeat) override;
   void OnAbove(const std::vector<std::string>& nodes) override;
+  void OnDrain() override;
   void OnLost(const std::string& reason) override;
 
   net::Loop& loop_;
@@ -86,6 +87,7 @@ class UpstreamGroup : private feed::UpstreamHandler {
   net::Timer retry_;
   std::vector<http::Url> urls_;          // still to be tried in this round
   std::vector<net::Address> addresses_;  // of url_, still to be tried
+  bool has_alternative_ = false;         // another URL of the group, or another address of the one that is followed
   http::Url url_;                        // tried or followed
   net::Address address_;
   std::unique_ptr<feed::UpstreamConnection> connection_;

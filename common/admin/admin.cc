@@ -45,6 +45,9 @@ void Admin::OnPost(const server::Request& request, const std::string& instance) 
     return http_.Respond(request.connection,
                          http::ErrorResponse(503, "this is a repeater; publish to a master's admin port"));
   }
+  if (refuses_publishes_) {
+    return http_.Respond(request.connection, http::ErrorResponse(503, "this master is about to stop"));
+  }
   publish_->OnPublish(request.connection, instance, request.body);
 }
 

@@ -33,6 +33,8 @@ class Admin : private server::HttpHandler {
   Result<net::Address> Bind(const net::Address& address) { return http_.Bind(address, false); }
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
+  // Whether publishes are answered 503, so that Phabricator goes to the next master.
+  void RefusePublishes(bool refuse) { refuses_publishes_ = refuse; }
   void Respond(server::ConnectionId connection, const http::Response& response) { http_.Respond(connection, response); }
 
  private:
@@ -42,6 +44,7 @@ class Admin : private server::HttpHandler {
   Options options_;
   const StatusSource& status_;
   PublishHandler* publish_;
+  bool refuses_publishes_ = false;
   server::HttpServer http_;
 };
 

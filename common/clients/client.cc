@@ -9,7 +9,7 @@ namespace aphlict::clients {
 namespace {
 
 constexpr std::size_t kReplayWindow = 256 * 1024;  // unsent, beyond which a replay waits for the socket
-constexpr int kReplayEntriesPerTurn = 2'000;       // looked at, so that a replay keeps nobody else waiting
+constexpr int kReplayEntriesAtOnce = 512;          // looked at before it is another client's turn
 constexpr std::size_t kMaxReplaysWaiting = 8;
 
 }  // namespace
@@ -74,54 +74,56 @@ void Client::Execute(const Unsubscribe& unsubscribe) {
 
 void Client::Execute(const Ping&) { connection_.SendFrame(owner_.pong_frame_); }
 
-void Client::Execute(const Replay& replay) {
-  if (!replay_) return StartReplay(replay.age);
-  if (replay_->next.size() >= kMaxReplaysWaiting) return owner_.Ignore(*this, "too many replays at once");
-  replay_->next.push_back(replay.age);
+void Client::Execute(const ReplayRequest& request) {
+  if (!replay_) return StartReplay(request.age);
+  if (waiting_replays_.size() >= kMaxReplaysWaiting) return owner_.Ignore(*this, "too many replays at once");
+  waiting_replays_.push_back(request.age);
 }
 
 void Client::StartReplay(Duration age) {
-  const Time since = Now() - age;
-  replay_ = std::make_unique<ReplayState>(ReplayState{owner_.history_.PositionAt(since), owner_.live_, since, {}});
-  ContinueReplay();
+  replay_ = std::make_unique<Replay>(owner_.history_, owner_.replay_index_, *this, Now() - age, owner_.live_);
+  owner_.ScheduleReplay(*this);
 }
 
-void Client::ContinueReplay() {
-  if (!replay_ || connection_.closed()) return;
+void Client::OnDrained() {
+  if (replay_) owner_.ScheduleReplay(*this);
+}
+
+bool Client::ContinueReplay() {
+  if (!replay_ || connection_.closed()) return false;
   const history::History& history = owner_.history_;
-  if (replay_->position < history.begin()) {
-    if (replay_->live_from < history.begin()) {
-      return owner_.Cut(*this, websocket::kTryAgainLater, "a replay fell behind the history");
-    }
-    replay_->position = history.begin();  // what has left is older than the history keeps
+  if (replay_->fell_behind(history)) {
+    owner_.Cut(*this, websocket::kTryAgainLater, "a replay fell behind the history");
+    return false;
   }
-  for (int looked_at = 0; replay_->position < owner_.live_; ++looked_at) {
-    if (looked_at == kReplayEntriesPerTurn || connection_.unsent() >= kReplayWindow) {
-      return connection_.NotifyWhenDrained();
+  for (int looked_at = 0; looked_at < kReplayEntriesAtOnce; ++looked_at) {
+    if (connection_.unsent() >= kReplayWindow) {
+      connection_.NotifyWhenDrained();
+      return false;
     }
-    const std::uint64_t position = replay_->position++;
-    const history::Entry& entry = history.at(position);
-    const history::Message* message = entry.message();
-    if (message == nullptr || entry.repeat) continue;
-    if (position < replay_->live_from && message->accepted() < replay_->since) continue;
-    if (message->instance() != audience_.instance->name) continue;
+    const auto step = replay_->Next(history, owner_.live_);
+    if (!step) {
+      replay_.reset();
+      if (waiting_replays_.empty()) return false;
+      const Duration next = waiting_replays_.front();
+      waiting_replays_.erase(waiting_replays_.begin());
+      StartReplay(next);
+      return false;
+    }
+    if (!step->in_time || step->entry->repeat) continue;
+    const history::Message& message = *step->entry->message();
+    if (message.instance() != audience_.instance->name) continue;
     bool matches = false;
-    message->ForEachSubscriber([&](std::string_view phid) {
+    message.ForEachSubscriber([&](std::string_view phid) {
       matches = audience_.index.IsSubscribed(*this, phid);
       return !matches;
     });
     if (!matches) continue;
-    SharedBytes frame = message->client_frame();
+    SharedBytes frame = message.client_frame();
     owner_.CountDelivery(*this, frame.size());
     connection_.SendFrame(std::move(frame));
   }
-  const std::vector<Duration> next = std::move(replay_->next);
-  replay_.reset();
-  if (next.empty()) return;
-  const Time since = Now() - next.front();
-  replay_ = std::make_unique<ReplayState>(
-      ReplayState{history.PositionAt(since), owner_.live_, since, {next.begin() + 1, next.end()}});
-  connection_.NotifyWhenDrained();
+  return true;
 }
 
 }  // namespace aphlict::clients

@@ -9,6 +9,7 @@
 
 #include "common/base/time.h"
 #include "common/clients/command.h"
+#include "common/clients/replay.h"
 #include "common/clients/subscriptions.h"
 #include "common/history/instances.h"
 #include "common/server/websocket_connection.h"
@@ -35,6 +36,10 @@ class Client : public Subscriber, private server::WebSocketHandler {
   // Returns false when the client has more unsent than it may, and must be cut.
   bool Deliver(const SharedBytes& frame);
 
+  // Sends some of a replay that is under way. Returns whether there is more to send now; what waits for the socket
+  // is scheduled again when that has room.
+  bool ContinueReplay();
+
   // Looks whether the client keeps up, answers, and finishes what it begins. Returns the close code and reason to
   // cut it with, or 0.
   std::uint16_t Check(Time now, const char** reason);
@@ -50,30 +55,21 @@ class Client : public Subscriber, private server::WebSocketHandler {
   std::uint32_t place = 0;
 
  private:
-  // A replay is a position in the history, like a feed: it is sent as the socket takes it, together with what is
-  // fanned out meanwhile, until it has come to where fan-out is.
-  struct ReplayState {
-    std::uint64_t position;
-    std::uint64_t live_from;     // positions from here on arrived after the request: sent whatever their age
-    Time since;                  // what was accepted before is left out
-    std::vector<Duration> next;  // asked for while this one is under way
-  };
-
   void OnMessage(websocket::Opcode opcode, std::string_view payload) override;
   void OnClosed(std::uint16_t code, const std::string& reason) override;
-  void OnDrained() override { ContinueReplay(); }
+  void OnDrained() override;
   void Execute(const Subscribe& subscribe);
   void Execute(const Unsubscribe& unsubscribe);
-  void Execute(const Replay& replay);
+  void Execute(const ReplayRequest& request);
   void Execute(const Ping& ping);
   void StartReplay(Duration age);
-  void ContinueReplay();
 
   Clients& owner_;
   Audience& audience_;
   std::uint64_t id_;
   server::WebSocketConnection connection_;
-  std::unique_ptr<ReplayState> replay_;
+  std::unique_ptr<Replay> replay_;         // null when none is under way
+  std::vector<Duration> waiting_replays_;  // asked for while one is
   Time last_ping_{};
 };
 

@@ -13,6 +13,12 @@ namespace {
 constexpr Duration kSweepInterval = milliseconds(100);
 constexpr std::size_t kSweepParts = 10;
 
+constexpr Duration kDrainInterval = milliseconds(50);
+
+// Of a turn, for replays: the others' messages and handshakes come in between. What is left over goes on in the next
+// turn, which begins at once.
+constexpr Duration kReplayTime = milliseconds(1);
+
 std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_since_epoch()).count(); }
 
 }  // namespace
@@ -28,7 +34,8 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
       readers_(websocket::Role::kServer, options.commands),
       http_(loop, "client", options.http, log, *this),
       live_(history.end()),
-      sweep_(loop, [this] { Sweep(); }) {
+      sweep_(loop, [this] { Sweep(); }),
+      drain_(loop, [this] { DrainSome(); }) {
   sweep_.Start(kSweepInterval, kSweepInterval);
   sweep_.Unref();
 }
@@ -38,9 +45,51 @@ Clients::~Clients() {
 }
 
 void Clients::Pump() {
+  replay_index_.DropBefore(history_.begin());
   for (; live_ < history_.end(); ++live_) {
     const history::Entry& entry = history_.at(live_);
-    if (entry.message() != nullptr && !entry.repeat) FanOut(*entry.message());
+    if (entry.message() == nullptr || entry.repeat) continue;
+    replay_index_.Add(live_, *entry.message());
+    FanOut(*entry.message());
+  }
+  if (!replay_queue_.empty()) ContinueReplays();
+}
+
+void Clients::ScheduleReplay(Client& client) {
+  if (scheduled_.emplace(client.id(), &client).second) replay_queue_.push_back(client.id());
+}
+
+void Clients::ContinueReplays() {
+  const Time until = Now() + kReplayTime;
+  while (!replay_queue_.empty()) {
+    const auto next = scheduled_.extract(replay_queue_.front());
+    replay_queue_.pop_front();
+    if (!next) continue;  // it has left
+    Client& client = *next.mapped();
+    if (client.ContinueReplay()) ScheduleReplay(client);
+    if (Now() >= until) break;
+  }
+  if (!replay_queue_.empty()) loop_.TurnAgain();
+}
+
+void Clients::BeginDrain(Duration time) {
+  http_.StopListening();
+  drained_at_ = Now() + time;
+  drain_.Start(Duration::zero(), kDrainInterval);
+}
+
+Result<void> Clients::EndDrain() {
+  drain_.Stop();
+  return http_.Listen();
+}
+
+void Clients::DrainSome() {
+  const Duration left = std::max<Duration>(drained_at_ - Now(), kDrainInterval);
+  const auto intervals = static_cast<std::size_t>(left / kDrainInterval);
+  std::size_t count = (clients_.size() + intervals - 1) / intervals;
+  for (; count > 0; --count) {
+    clients_.back()->Close(websocket::kGoingAway, "the server stops");
+    Remove(*clients_.back());
   }
 }
 
@@ -60,7 +109,8 @@ void Clients::FanOut(const history::Message& message) {
 }
 
 void Clients::Shutdown(std::uint16_t code, std::string_view reason) {
-  http_.StopListening();
+  drain_.Stop();
+  http_.Shutdown();
   while (!clients_.empty()) {
     clients_.back()->Close(code, reason);
     Remove(*clients_.back());
@@ -149,6 +199,7 @@ void Clients::CountDelivery(const Client& client, std::size_t bytes) {
 }
 
 void Clients::Remove(Client& client) {
+  scheduled_.erase(client.id());
   Audience& audience = client.audience();
   audience.index.UnsubscribeAll(client);
   --audience.instance->clients_active;

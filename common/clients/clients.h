@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/time.h"
 #include "common/clients/client.h"
+#include "common/clients/replay_index.h"
 #include "common/history/history.h"
 #include "common/history/instances.h"
 #include "common/net/loop.h"
@@ -62,6 +64,12 @@ class Clients : private server::HttpHandler {
   // that subscribes to any of its PHIDs, once. Called at the end of each turn.
   void Pump();
 
+  // Closes the port (what waits in its queue is taken first), and the clients with 1001, evenly over `time`: their
+  // pages come back elsewhere at once and all alike, so it is for the server to spread them.
+  void BeginDrain(Duration time);
+  // Opens the port again. Errors as Listen().
+  Result<void> EndDrain();
+
   // Closes the port, and every client with `code`.
   void Shutdown(std::uint16_t code, std::string_view reason);
 
@@ -73,6 +81,10 @@ class Clients : private server::HttpHandler {
 
   void OnRequest(const server::Request& request) override;
   void FanOut(const history::Message& message);
+  // Sends some of the client's replay at the end of this turn or a later one.
+  void ScheduleReplay(Client& client);
+  void ContinueReplays();
+  void DrainSome();
   void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
   // Closes a client that broke a bound.
   void Cut(Client& client, std::uint16_t code, std::string_view reason);
@@ -92,6 +104,9 @@ class Clients : private server::HttpHandler {
   websocket::ReaderPool readers_;
   server::HttpServer http_;
   std::uint64_t live_;  // position in the history: what lies before it has been fanned out
+  ReplayIndex replay_index_;
+  std::deque<std::uint64_t> replay_queue_;                // ids of clients whose turn it is
+  std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::uint64_t next_id_ = 1;
@@ -99,6 +114,8 @@ class Clients : private server::HttpHandler {
   bool ready_ = true;
   ClientCounters counters_;
   net::Timer sweep_;
+  Time drained_at_{};  // when a drain that is under way is to be done
+  net::Timer drain_;
 };
 
 }  // namespace aphlict::clients

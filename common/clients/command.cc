@@ -41,7 +41,7 @@ Result<Command> ParseCommand(std::string_view text, int max_depth) {
   const json::Value& data = (*message)["data"];
   if (!name.is_string()) return Error{"expected a string as `command`, got " + std::string(name.type_name())};
   if (name.string() == "ping") return Command(Ping{});
-  if (name.string() == "replay") return Command(Replay{Age(data)});
+  if (name.string() == "replay") return Command(ReplayRequest{Age(data)});
   const bool subscribe = name.string() == "subscribe";
   if (!subscribe && name.string() != "unsubscribe") return Error{"unknown command " + name.string().substr(0, 64)};
   auto phids = Phids(data);

@@ -18,12 +18,12 @@ struct Unsubscribe {
   std::vector<std::string> phids;
 };
 // Asks for the messages of the last `age`.
-struct Replay {
+struct ReplayRequest {
   Duration age;
 };
 struct Ping {};
 
-using Command = std::variant<Subscribe, Unsubscribe, Replay, Ping>;
+using Command = std::variant<Subscribe, Unsubscribe, ReplayRequest, Ping>;
 
 // Reads {"command": …, "data": …}. Entries of a list of PHIDs that are not strings are left out, as Aphlict does;
 // an age that is missing, 0, or not a number is 60 s. Errors say why this is no command; the connection is

@@ -31,6 +31,11 @@ class Subscriber {
  public:
   std::size_t subscriptions() const { return topics_.size(); }
   std::size_t subscription_bytes() const { return bytes_; }
+  // Calls visit(std::string_view) for each PHID that it subscribes to.
+  template <class Visit>
+  void ForEachPhid(Visit visit) const {
+    for (const Place& place : topics_) visit(place.topic->phid);
+  }
 
  private:
   friend class SubscriptionIndex;

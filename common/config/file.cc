@@ -33,6 +33,7 @@ class FileReader {
                 {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
                 {"state", [&](auto& value, auto& key) { State(value, key); }},
                 {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
+                {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
                 {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
                 {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
                 {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
@@ -265,6 +266,14 @@ class FileReader {
     const auto durability = ParseDurability(value.string());
     if (!durability) return Problem(key, value, durability.error().text);
     settings_.durability = *durability;
+  }
+
+  void DrainTime(const json::Value& value, const std::string& key) {
+    const auto number = value.integer();
+    if (!number || *number < 0 || *number > kMaxDrainSeconds) {
+      return Problem(key, value, "expected a whole number from 0 to " + std::to_string(kMaxDrainSeconds));
+    }
+    settings_.drain_time = seconds(*number);
   }
 
   void ReusePort(const json::Value& value, const std::string& key) {

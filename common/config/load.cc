@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "common/net/address.h"
@@ -29,6 +30,7 @@ struct Options {
   std::string public_url;
   std::string state;
   std::string durability;
+  std::optional<std::int64_t> drain;
   std::string log_level;
   bool debug = false;
   bool reuse_port = false;
@@ -95,6 +97,10 @@ void Declare(CLI::App& app, Role role, Options& options) {
   app.add_flag("--reuse-port", options.reuse_port, "Share the clients' port with other processes of the same user");
   app.add_flag("--insecure-feed", options.insecure_feed,
                "Let the feed listen on an address that is not loopback, although it has no authentication yet");
+  app.add_option("--drain", options.drain,
+                 "Over how many seconds clients are closed when the node is told to stop. Default: 20")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(std::int64_t{0}, kMaxDrainSeconds));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error. Default: info")->type_name("LEVEL");
   app.add_flag("--debug", options.debug, "The same as --log-level debug");
   app.add_flag("--check-config", options.check_config, "Say whether the configuration is right, and exit");
@@ -267,6 +273,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
     else
       settings.durability = *durability;
   }
+  if (options.drain) settings.drain_time = seconds(*options.drain);
   if (options.reuse_port) settings.reuse_port = true;
   settings.insecure_feed = options.insecure_feed;
   if (!options.log_level.empty()) {

@@ -32,6 +32,8 @@ Invocation Load(Role role, int argc, const char* const* argv);
 std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
                                  std::vector<std::string>* problems);
 
+inline constexpr std::int64_t kMaxDrainSeconds = 3600;
+
 // "process" or "power".
 Result<Durability> ParseDurability(const std::string& text);
 

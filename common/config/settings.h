@@ -73,6 +73,7 @@ struct Settings {
   std::string public_url;  // the URL that browsers reach its client port by, or empty
   std::string state;       // of a master: the folder of its durable history; empty: none
   Durability durability = Durability::kProcess;
+  seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;
   bool insecure_feed = false;
   Limits limits;

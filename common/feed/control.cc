@@ -150,6 +150,7 @@ Result<Control> ParseControl(std::string_view text) {
   if (type == "heartbeat") return ParseHeartbeat(*object);
   if (type == "gap") return ParseGap(*object);
   if (type == "above") return ParseAbove(*object);
+  if (type == "drain") return Control(Drain{});
   if (type == "status") return Control(Status{std::move(*object)});
   return Error{"a control message of no known type"};
 }
@@ -189,6 +190,12 @@ std::string Encode(const history::Gap& gap) {
   json::Writer out;
   out.StartObject().Field("type", "gap").Field("epoch", gap.epoch);
   out.Field("from", gap.from).Field("to", gap.to).EndObject();
+  return std::string(out.text());
+}
+
+std::string Encode(const Drain&) {
+  json::Writer out;
+  out.StartObject().Field("type", "drain").EndObject();
   return std::string(out.text());
 }
 

@@ -72,12 +72,15 @@ struct Above {
   std::vector<std::string> nodes;
 };
 
+// From above, at most once: the sender is about to go. A follower that has another upstream moves there.
+struct Drain {};
+
 // From below, at least once each kHeartbeatInterval: see Tree.
 struct Status {
   json::Value report;
 };
 
-using Control = std::variant<Hello, Welcome, Heartbeat, history::Gap, Above, Status>;
+using Control = std::variant<Hello, Welcome, Heartbeat, history::Gap, Above, Drain, Status>;
 
 // Errors: it is not JSON, not an object, of no known type, or lacks what its type must have.
 Result<Control> ParseControl(std::string_view text);
@@ -87,5 +90,6 @@ std::string Encode(const Welcome& welcome);
 std::string Encode(const Heartbeat& heartbeat);
 std::string Encode(const history::Gap& gap);
 std::string Encode(const Above& above);
+std::string Encode(const Drain& drain);
 
 }  // namespace aphlict::feed

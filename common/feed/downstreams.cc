@@ -87,7 +87,9 @@ class Downstreams::Follower : public server::WebSocketHandler {
     connection_.SendFrame(encoded);
   }
 
-  void TellAbove(const std::string& encoded) {
+  bool flushed() const { return !hello_ || (position_ == owner_.history_.end() && connection_.unsent() == 0); }
+
+  void Tell(const std::string& encoded) {
     if (hello_) connection_.Send(websocket::Opcode::kText, encoded);
   }
 
@@ -236,7 +238,16 @@ void Downstreams::Pump() {
 void Downstreams::SetAbove(std::vector<std::string> above) {
   above_ = std::move(above);
   const std::string encoded = Encode(Above{above_});
-  for (const auto& follower : followers_) follower->TellAbove(encoded);
+  for (const auto& follower : followers_) follower->Tell(encoded);
+}
+
+void Downstreams::AskToMove() {
+  const std::string encoded = Encode(Drain{});
+  for (const auto& follower : followers_) follower->Tell(encoded);
+}
+
+bool Downstreams::flushed() const {
+  return std::all_of(followers_.begin(), followers_.end(), [](const auto& each) { return each->flushed(); });
 }
 
 void Downstreams::Shutdown(std::uint16_t code, std::string_view reason) {

@@ -58,6 +58,11 @@ class Downstreams : private server::HttpHandler {
   // welcomed.
   void SetOnAhead(std::function<void(const history::Epoch&)> call) { on_ahead_ = std::move(call); }
 
+  // Asks the repeaters that have another upstream to move there.
+  void AskToMove();
+  // Whether all that the history has is with the kernel, for every repeater.
+  bool flushed() const;
+
   // Takes no more repeaters, and closes those that are there, after all that is queued for them.
   void Shutdown(std::uint16_t code, std::string_view reason);
 

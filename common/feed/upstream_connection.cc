@@ -103,6 +103,7 @@ void UpstreamConnection::OnControl(std::string_view payload) {
   }
   if (auto* gap = std::get_if<history::Gap>(&*control)) return handler_.OnGap(*gap);
   if (auto* above = std::get_if<Above>(&*control)) return handler_.OnAbove(above->nodes);
+  if (std::holds_alternative<Drain>(*control)) return handler_.OnDrain();
   Fail("a control message that only the node below sends");
 }
 

@@ -31,6 +31,8 @@ class UpstreamHandler {
   virtual void OnGap(const history::Gap& gap) = 0;
   virtual void OnHeartbeat(const Heartbeat& heartbeat) = 0;
   virtual void OnAbove(const std::vector<std::string>& nodes) = 0;
+  // The node above is about to go.
+  virtual void OnDrain() = 0;
   // It failed, or was lost. Not called after Close().
   virtual void OnLost(const std::string& reason) = 0;
 };

@@ -51,6 +51,7 @@ Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
   loop_.data = this;
   prepare_ = MakeHandle<uv_prepare_t>(this, [&](auto* h) { return uv_prepare_init(&loop_, h); });
   check_ = MakeHandle<uv_check_t>(this, [&](auto* h) { return uv_check_init(&loop_, h); });
+  idle_ = MakeHandle<uv_idle_t>(this, [&](auto* h) { return uv_idle_init(&loop_, h); });
   linger_timer_ = MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(&loop_, h); });
   uv_prepare_start(prepare_.get(), [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
@@ -64,6 +65,7 @@ Loop::~Loop() {
   lingering_.clear();
   prepare_.reset();
   check_.reset();
+  idle_.reset();
   linger_timer_.reset();
   uv_run(&loop_, UV_RUN_DEFAULT);
   if (uv_loop_close(&loop_) != 0) {
@@ -90,7 +92,13 @@ bool Loop::RunUntilIdle(Duration limit) {
 }
 
 void Loop::EndTurn() {
+  again_ = false;
   if (turn_end_) turn_end_();
+  if (again_) {
+    uv_idle_start(idle_.get(), [](uv_idle_t*) noexcept {});
+  } else {
+    uv_idle_stop(idle_.get());
+  }
   // A stream that fails tells its handler, which may write to others: the list can grow on the way.
   for (std::size_t i = 0; i < dirty_.size(); ++i) {
     Stream* stream = dirty_[i];

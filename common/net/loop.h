@@ -39,6 +39,9 @@ class Loop {
   // Sets what step 2 runs. Called at least once a turn.
   void SetTurnEnd(std::function<void()> work) { turn_end_ = std::move(work); }
 
+  // From the work at a turn's end: there is more to do, so the next turn does not wait for input.
+  void TurnAgain() { again_ = true; }
+
   // Turns until Stop() is called or nothing is left to wait for.
   void Run();
   void Stop();
@@ -71,6 +74,8 @@ class Loop {
   uv_loop_t loop_;
   HandlePtr<uv_prepare_t> prepare_;  // ends what timers began, before the loop sleeps
   HandlePtr<uv_check_t> check_;      // ends what input began
+  HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
+  bool again_ = false;
   std::function<void()> turn_end_;
   std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
   std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;

@@ -10,6 +10,8 @@ namespace aphlict::node {
 namespace {
 
 constexpr Duration kTickInterval = seconds(1);
+constexpr Duration kDrainCheckInterval = milliseconds(20);
+constexpr Duration kFlushTime = seconds(3);  // after a drain's time, for repeaters to take what they are sent
 
 // Descriptors for everything but clients: listeners, logs, upstreams, a few hundred repeaters and operators.
 constexpr std::size_t kReservedDescriptors = 256;
@@ -76,7 +78,8 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
       instances_(settings.limits.instances),
       tree_(settings.limits.instances),
       admin_(MakeAdmin(loop, settings.limits, *this, publish, log)),
-      tick_(loop, [this] { Tick(); }) {
+      tick_(loop, [this] { Tick(); }),
+      drain_check_(loop, [this] { CheckDrained(); }) {
   history_.SetObserver(this);
   tree_.SetOwn({id_, settings.name, APHLICT_RELAY_VERSION, settings.public_url, "", {}, {}});
   if (Has(settings, config::ServerType::kRepeater)) {
@@ -103,6 +106,7 @@ Result<void> Node::Open() {
   for (const config::Server& server : settings_.servers) {
     if (auto bound = Bind(server); !bound) return bound;
   }
+  if (auto prepared = role_.Prepare(); !prepared) return prepared;
   if (auto listening = admin_->Listen(); !listening) return listening;
   LogListening(config::ServerType::kAdmin);
   if (downstreams_) {
@@ -161,7 +165,43 @@ bool Node::Accept(history::Message message, bool repeat) {
 }
 
 void Node::SetReady(bool ready) {
-  if (clients_) clients_->SetReady(ready);
+  ready_ = ready;
+  if (clients_) clients_->SetReady(ready_ && !draining_);
+}
+
+void Node::BeginDrain(std::function<void()> drained) {
+  drained_ = std::move(drained);
+  if (draining_) return;
+  draining_ = true;
+  drain_until_ = Now() + settings_.drain_time;
+  log_.Info("drain_began", {{"clients", clients_ ? clients_->size() : 0},
+                            {"repeaters", downstreams_ ? downstreams_->size() : 0},
+                            {"seconds", settings_.drain_time.count()}});
+  SetReady(ready_);
+  admin_->RefusePublishes(true);
+  if (downstreams_) downstreams_->AskToMove();
+  if (clients_) clients_->BeginDrain(settings_.drain_time);
+  drain_check_.Start(Duration::zero(), kDrainCheckInterval);
+}
+
+Result<void> Node::EndDrain() {
+  draining_ = false;
+  drain_check_.Stop();
+  admin_->RefusePublishes(false);
+  SetReady(ready_);
+  log_.Info("drain_ended");
+  if (!clients_) return {};
+  if (auto listening = clients_->EndDrain(); !listening) return listening;
+  LogListening(config::ServerType::kClient);
+  return {};
+}
+
+void Node::CheckDrained() {
+  if (clients_ && clients_->size() > 0) return;
+  if (downstreams_ && !downstreams_->flushed() && Now() < drain_until_ + kFlushTime) return;
+  drain_check_.Stop();
+  log_.Info("drained");
+  if (drained_) std::exchange(drained_, nullptr)();
 }
 
 void Node::SetAbove(std::vector<std::string> direct, std::vector<std::string> all) {
@@ -172,6 +212,7 @@ void Node::SetAbove(std::vector<std::string> direct, std::vector<std::string> al
 void Node::Stop() {
   EndTurn();
   tick_.Stop();
+  drain_check_.Stop();
   admin_->Shutdown();
   if (downstreams_) downstreams_->Shutdown(websocket::kGoingAway, "the node stops");
   if (clients_) clients_->Shutdown(websocket::kGoingAway, "the server stops");

@@ -2,6 +2,7 @@
 // the order in which a message passes through them. The roles add where messages come from.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ class Role {
   virtual std::string_view name() const = 0;
   // Begins to do what the role does, once the ports are taken.
   virtual Result<void> Start() = 0;
+  // Before the ports are opened: reads what it needs.
+  virtual Result<void> Prepare() { return {}; }
   // The end of a turn, before the feeds and the clients are served: puts into the history what the turn brought.
   virtual void Commit() {}
   // After that: answers those who wait for it. Returns whether this has brought more to commit (a request that was
@@ -67,6 +70,14 @@ class Node : private admin::StatusSource, private history::History::Observer {
   void SetReady(bool ready);
   void SetAbove(std::vector<std::string> direct, std::vector<std::string> all);
 
+  // Prepares to go: unready, the clients' port closed, publishes refused, repeaters asked to move, clients closed one
+  // after the other over the configured time. Calls `drained` once, when the last client has gone and the repeaters
+  // have been sent everything, or some time after that when they do not take it.
+  void BeginDrain(std::function<void()> drained);
+  // Takes it back. Errors: the clients' port could not be opened again.
+  Result<void> EndDrain();
+  bool draining() const { return draining_; }
+
   // Closes everything, clients with 1001. The loop runs on until all is gone.
   void Stop();
 
@@ -91,6 +102,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   void LogListening(config::ServerType type);
   void EndTurn();
   void Tick();
+  void CheckDrained();
 
   net::Loop& loop_;
   const config::Settings& settings_;
@@ -106,7 +118,12 @@ class Node : private admin::StatusSource, private history::History::Observer {
   std::unique_ptr<clients::Clients> clients_;       // null where no browser is served
   std::vector<std::pair<config::ServerType, std::string>> bound_;
   bool report_now_ = false;
+  bool ready_ = true;
+  bool draining_ = false;
+  Time drain_until_{};
+  std::function<void()> drained_;
   net::Timer tick_;
+  net::Timer drain_check_;
 };
 
 }  // namespace aphlict::node

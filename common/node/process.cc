@@ -79,22 +79,37 @@ int Run(const config::Settings& settings, Log& log, const MakeApplication& make)
   Node& node = application->node();
   log.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"node", node.id()}, {"name", settings.name}});
 
-  bool stopping = false;
-  const auto stop = [&](const char* signal) {
-    if (std::exchange(stopping, true)) return;
-    log.Info("stopping", {{"signal", signal}});
+  bool stopping = false;  // the drain, if there is one, is the last
+  bool stopped = false;
+  const auto stop = [&] {
+    if (std::exchange(stopped, true)) return;
     node.Stop();
     loop.Stop();
+  };
+  const auto stop_at_once = [&](const char* signal) {
+    log.Info("stopping", {{"signal", signal}, {"drain", "no"}});
+    stop();
+  };
+  const auto drain_and_stop = [&] {
+    if (std::exchange(stopping, true)) return stop_at_once("SIGTERM");
+    log.Info("stopping", {{"signal", "SIGTERM"}, {"drain", "yes"}});
+    node.BeginDrain(stop);
+  };
+  const auto toggle_drain = [&] {
+    if (stopping) return;
+    if (!node.draining()) return node.BeginDrain(nullptr);
+    if (auto ended = node.EndDrain(); !ended) log.Error("drain_not_ended", {{"reason", ended.error().text}});
   };
   const auto reopen_logs = [&] {
     log.Reopen();
     log.Info("logs_reopened");
   };
   int exit_code = EX_OK;
-  const net::SignalWatcher on_term(loop, SIGTERM, [&] { stop("SIGTERM"); });
-  const net::SignalWatcher on_int(loop, SIGINT, [&] { stop("SIGINT"); });
+  const net::SignalWatcher on_term(loop, SIGTERM, drain_and_stop);
+  const net::SignalWatcher on_int(loop, SIGINT, [&] { stop_at_once("SIGINT"); });
   const net::SignalWatcher on_hup(loop, SIGHUP, reopen_logs);
   const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
+  const net::SignalWatcher on_usr2(loop, SIGUSR2, toggle_drain);
   // Log lines leave at the end of each turn; what the sink did not take then is tried again.
   net::Timer retry_log(loop, [&] { log.Flush(); });
   retry_log.Unref();

@@ -166,10 +166,18 @@ Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_po
   auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
   if (!listener) return listener.error();
   listeners_.push_back(std::move(*listener));
-  return listeners_.back()->local_address();
+  bound_.emplace_back(listeners_.back()->local_address(), reuse_port);
+  return bound_.back().first;
 }
 
 Result<void> HttpServer::Listen() {
+  if (listeners_.empty()) {
+    for (const auto& [address, reuse_port] : bound_) {
+      auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
+      if (!listener) return listener.error();
+      listeners_.push_back(std::move(*listener));
+    }
+  }
   for (auto& listener : listeners_) {
     if (auto started = listener->Start(); !started) return started;
   }

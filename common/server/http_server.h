@@ -59,7 +59,7 @@ class HttpServer : private net::ListenerHandler {
 
   // Takes one more address. Errors as net::Listener::Bind.
   Result<net::Address> Bind(const net::Address& address, bool reuse_port);
-  // Begins to accept on all of them. Errors as net::Listener::Start.
+  // Begins to accept on all of them, again after StopListening(), too. Errors as net::Listener::Bind and Start.
   Result<void> Listen();
   // Takes no more connections. What is in the kernel's queues is accepted first.
   void StopListening();
@@ -97,6 +97,7 @@ class HttpServer : private net::ListenerHandler {
   Log& log_;
   HttpHandler& handler_;
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::vector<std::pair<net::Address, bool>> bound_;  // and whether the port is shared
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;

@@ -823,6 +823,8 @@ class Relay:
 
     def _start_node(self, role, listeners, options, limits, config, process):
         arguments = [f"--{name}={address}" for name, address in listeners.items()]
+        if not any(str(option).startswith("--drain") for option in options):
+            arguments.append("--drain=0")  # nobody waits for the clients' sake, but where that is what is tested
         if limits or config:
             arguments.append(f"--config={self.config_file({**(config or {}), **({'limits': limits} if limits else {})})}")
         return self.start(role, *arguments, *options, **process)

@@ -45,6 +45,11 @@ constexpr std::size_t kSlack = 64;
 
 std::string Reason(int error) { return mdb_strerror(error); }
 
+// The status to answer publishes with. LMDB reports the write that a full disk cuts short as EIO.
+int StatusOf(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EIO || error == MDB_MAP_FULL ? 507 : 500;
+}
+
 std::int64_t WallClock() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -125,7 +130,9 @@ struct StateFile {
       if (file.get() < 0) return SystemError("open " + next, errno);
       if (write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) ||
           fsync(file.get()) != 0) {
-        return SystemError("write " + next, errno);
+        const Error error = SystemError("write " + next, errno);
+        unlink(next.c_str());
+        return error;
       }
     }
     if (rename(next.c_str(), path.c_str()) != 0) return SystemError("rename " + next, errno);
@@ -512,7 +519,7 @@ Result<void> Journal::Impl::WriteEpoch(const history::Epoch& epoch) {
   MDB_val value{epoch.size(), const_cast<char*>(epoch.data())};
   int result = mdb_put(transaction->get(), database->meta, &key, &value, 0);
   if (result == 0) result = transaction->Commit();
-  if (result != 0) return Error{"state: " + Reason(result), result == ENOSPC || result == MDB_MAP_FULL ? 507 : 500};
+  if (result != 0) return Error{"state: " + Reason(result), StatusOf(result)};
   return {};
 }
 
@@ -555,8 +562,7 @@ Result<void> Journal::Impl::Store(std::span<const history::Message> messages, st
   if (result == 0) result = transaction->Commit();
   if (result != 0) {
     next_position = position_before;
-    const bool full = result == ENOSPC || result == EDQUOT || result == MDB_MAP_FULL;
-    return Error{"state: " + Reason(result), full ? 507 : 500};
+    return Error{"state: " + Reason(result), StatusOf(result)};
   }
   records += messages.size() - dropped;
   return {};

@@ -1,6 +1,7 @@
 #include "common/clients/clients.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "common/websocket/handshake.h"
@@ -74,7 +75,9 @@ void Clients::ContinueReplays() {
 
 void Clients::BeginDrain(Duration time) {
   http_.StopListening();
+  drain_time_ = time;
   drained_at_ = Now() + time;
+  drain_from_ = http_.connections();  // those on their way to being clients count, too
   drain_.Start(Duration::zero(), kDrainInterval);
 }
 
@@ -84,10 +87,10 @@ Result<void> Clients::EndDrain() {
 }
 
 void Clients::DrainSome() {
-  const Duration left = std::max<Duration>(drained_at_ - Now(), kDrainInterval);
-  const auto intervals = static_cast<std::size_t>(left / kDrainInterval);
-  std::size_t count = (clients_.size() + intervals - 1) / intervals;
-  for (; count > 0; --count) {
+  const Duration left = std::max<Duration>(drained_at_ - Now(), Duration::zero());
+  const double share = drain_time_ > Duration::zero() ? std::chrono::duration<double>(left) / drain_time_ : 0;
+  const auto stay = static_cast<std::size_t>(std::ceil(static_cast<double>(drain_from_) * share));
+  while (clients_.size() > stay) {
     clients_.back()->Close(websocket::kGoingAway, "the server stops");
     Remove(*clients_.back());
   }

@@ -114,7 +114,10 @@ class Clients : private server::HttpHandler {
   bool ready_ = true;
   ClientCounters counters_;
   net::Timer sweep_;
-  Time drained_at_{};  // when a drain that is under way is to be done
+  // A drain that is under way: over which time, until when, and how many there were at its beginning.
+  Duration drain_time_{};
+  Time drained_at_{};
+  std::size_t drain_from_ = 0;
   net::Timer drain_;
 };
 

@@ -117,6 +117,8 @@ std::string_view ReasonPhrase(int status) {
       return "Gateway Timeout";
     case 505:
       return "HTTP Version Not Supported";
+    case 507:  // RFC 4918 section 11.5
+      return "Insufficient Storage";
     default:
       return "Unknown";
   }

@@ -18,6 +18,7 @@ struct Header {
 
 class Headers {
  public:
+  void Reserve(std::size_t count) { all_.reserve(count); }
   void Add(std::string name, std::string value) { all_.push_back({std::move(name), std::move(value)}); }
   // The value of the first header of that name, or nothing.
   std::optional<std::string_view> Find(std::string_view name) const;

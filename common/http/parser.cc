@@ -6,6 +6,7 @@
 #include <cassert>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,10 @@ namespace {
 
 // Empty lines before a request line: some clients send one behind a body (RFC 9112 section 2.2).
 constexpr int kEmptyLines = 4;
+
+// A head that is not larger costs no second allocation.
+constexpr std::size_t kUsualHead = 480;
+constexpr std::size_t kUsualHeaders = 8;
 
 // What chunked framing may add: a 1-byte chunk takes 6 bytes, and each may have a short extension.
 // The slack is for larger extensions and trailers, which few use and nobody here reads.
@@ -46,12 +51,19 @@ class LineCollector {
  public:
   // `first_line` is judged as soon as it is complete, without its CRLF; null for trailers.
   using LineCheck = Result<void> (*)(std::string_view line);
-  LineCollector(std::size_t limit, LineCheck first_line) : limit_(limit), first_line_(first_line) {}
+  LineCollector(std::size_t limit, LineCheck first_line) : limit_(limit), first_line_(first_line) {
+    text_.reserve(std::min(limit, kUsualHead));
+  }
 
   // Returns how many bytes were taken; complete() tells whether the empty line was the last of them.
   Result<std::size_t> Feed(std::string_view bytes) {
     std::size_t taken = 0;
     while (taken < bytes.size() && !complete_) {
+      if (const std::size_t run = PlainRun(bytes.substr(taken)); run > 0) {
+        text_.append(bytes.substr(taken, run));
+        taken += run;
+        continue;
+      }
       if (Result<void> added = Add(bytes[taken]); !added) return added.error();
       ++taken;
     }
@@ -64,6 +76,31 @@ class LineCollector {
   const std::string& text() const { return text_; }
 
  private:
+  static bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+  // How many bytes from the front of `bytes` need no look of their own: printable ones inside of a line, within the
+  // limit.
+  std::size_t PlainRun(std::string_view bytes) const {
+    if (text_.size() == line_ || text_.back() == '\r') return 0;
+    const std::size_t most = std::min(bytes.size(), limit_ - text_.size());
+    std::size_t run = 0;
+    while (run + sizeof(std::uint64_t) <= most && !HasControl(bytes.data() + run)) run += sizeof(std::uint64_t);
+    while (run < most && !IsControl(bytes[run])) ++run;
+    return run;
+  }
+
+  // Whether any of 8 bytes is a control character, or may be one: it borrows from above.
+  static bool HasControl(const char* at) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101;
+    constexpr std::uint64_t kHighBits = 0x80 * kOnes;
+    std::uint64_t eight;
+    std::memcpy(&eight, at, sizeof(eight));
+    const std::uint64_t below_space = (eight - 0x20 * kOnes) & ~eight;
+    const std::uint64_t delete_xor = eight ^ 0x7f * kOnes;
+    const std::uint64_t is_delete = (delete_xor - kOnes) & ~delete_xor;
+    return ((below_space | is_delete) & kHighBits) != 0;
+  }
+
   Result<void> Add(char c) {
     if (text_.size() == limit_) {
       return Error{"the headers take more than " + std::to_string(limit_) + " bytes", 431};
@@ -80,8 +117,7 @@ class LineCollector {
     if (text_.empty() && first_line_ != nullptr && c == 0x16) {
       return BadRequest("this looks like TLS, but the port speaks plain HTTP");
     }
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-    if (control && c != '\t' && c != '\r' && c != '\n') return BadRequest("a control character");
+    if (IsControl(c) && c != '\t' && c != '\r' && c != '\n') return BadRequest("a control character");
     if (text_.size() == line_ && (c == ' ' || c == '\t')) {
       return BadRequest(line_ == 0 ? "the first line begins with white space"
                                    : "a header line is folded: it begins with white space");
@@ -254,6 +290,7 @@ class Grammar {
  public:
   Grammar(llhttp_type_t type, std::size_t max_headers) : max_headers_(max_headers) {
     llhttp_init(&parser_, type, &Settings());
+    headers_.Reserve(kUsualHeaders);
     parser_.data = this;
   }
   Grammar(const Grammar&) = delete;

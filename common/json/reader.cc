@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -130,8 +131,12 @@ class SourceStream {
           at += length;
           continue;
         }
-        if (c == '"') in_string_ = false;
-        ++at;
+        if (c == '"') {
+          in_string_ = false;
+          ++at;
+        } else {
+          at = EndOfPlainText(at + 1);
+        }
       } else if (StartsNumber(at)) {
         const NumberToken number(text_, at);
         if (number.whole.size() > kSafeDigits || !number.mark.empty()) return at;
@@ -144,6 +149,13 @@ class SourceStream {
       }
     }
     return text_.size();
+  }
+
+  // Where, from `at` on, a string's text has a quotation mark or a backslash.
+  std::size_t EndOfPlainText(std::size_t at) const {
+    const std::size_t quote = std::min(text_.find('"', at), text_.size());
+    const void* escape = std::memchr(text_.data() + at, '\\', quote - at);
+    return escape == nullptr ? quote : static_cast<std::size_t>(static_cast<const char*>(escape) - text_.data());
   }
 
   bool StartsNumber(std::size_t at) const {

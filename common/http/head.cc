@@ -99,22 +99,36 @@ Result<void> ParseAuthority(std::string_view authority, Url* url) {
 
 }  // namespace
 
+void Headers::Reserve(std::size_t count, std::size_t bytes) {
+  places_.reserve(count);
+  text_.reserve(bytes);
+}
+
+void Headers::Add(std::string_view name, std::string_view value) {
+  const auto at = static_cast<std::uint32_t>(text_.size());
+  text_.append(name).append(value);
+  places_.push_back({at, static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(text_.size())});
+}
+
+std::size_t Headers::Next(std::string_view name, std::size_t index) const {
+  while (index < size() && !EqualsIgnoreCase(NameOf(places_[index]), name)) ++index;
+  return index;
+}
+
 std::optional<std::string_view> Headers::Find(std::string_view name) const {
-  for (const Header& header : all_) {
-    if (EqualsIgnoreCase(header.name, name)) return header.value;
-  }
-  return std::nullopt;
+  const std::size_t found = Next(name, 0);
+  return found == size() ? std::nullopt : std::optional((*this)[found].value);
 }
 
 std::size_t Headers::Count(std::string_view name) const {
-  return static_cast<std::size_t>(std::count_if(
-      all_.begin(), all_.end(), [name](const Header& header) { return EqualsIgnoreCase(header.name, name); }));
+  std::size_t count = 0;
+  for (std::size_t i = Next(name, 0); i < size(); i = Next(name, i + 1)) ++count;
+  return count;
 }
 
 bool Headers::HasToken(std::string_view name, std::string_view token) const {
-  for (const Header& header : all_) {
-    if (!EqualsIgnoreCase(header.name, name)) continue;
-    std::string_view rest = header.value;
+  for (std::size_t i = Next(name, 0); i < size(); i = Next(name, i + 1)) {
+    std::string_view rest = (*this)[i].value;
     while (!rest.empty()) {
       if (EqualsIgnoreCase(TrimWhiteSpace(TakeUntil(&rest, ',')), token)) return true;
     }
@@ -135,6 +149,7 @@ std::string_view RequestHead::query() const {
 }
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return ToLower(x) == ToLower(y); });
 }
 

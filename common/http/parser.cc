@@ -248,7 +248,8 @@ Result<void> CheckHost(const RequestHead& head) {
 
 // Sets head->expects_continue.
 Result<void> CheckExpect(const Framing& framing, RequestHead* head) {
-  for (const Header& header : head->headers.all()) {
+  for (std::size_t i = 0; i < head->headers.size(); ++i) {
+    const HeaderView header = head->headers[i];
     if (!EqualsIgnoreCase(header.name, "Expect")) continue;
     if (!EqualsIgnoreCase(header.value, "100-continue")) {
       return Error{"the only Expect that is known here is 100-continue", 417};
@@ -290,7 +291,7 @@ class Grammar {
  public:
   Grammar(llhttp_type_t type, std::size_t max_headers) : max_headers_(max_headers) {
     llhttp_init(&parser_, type, &Settings());
-    headers_.Reserve(kUsualHeaders);
+    headers_.Reserve(kUsualHeaders, kUsualHead);
     parser_.data = this;
   }
   Grammar(const Grammar&) = delete;
@@ -372,9 +373,7 @@ class Grammar {
     }
     if (name_.empty()) return Fail(BadRequest("a header without a name"));
     // Trailers must not be merged into the headers (RFC 9110 section 6.5.1), and nobody reads them.
-    if (!last_chunk_) {
-      headers_.Add(std::exchange(name_, {}), std::string(TrimWhiteSpace(value_)));
-    }
+    if (!last_chunk_) headers_.Add(name_, TrimWhiteSpace(value_));
     name_.clear();
     value_.clear();
     return 0;

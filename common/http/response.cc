@@ -1,7 +1,7 @@
 #include "common/http/response.h"
 
 #include <algorithm>
-#include <iterator>
+#include <cstddef>
 
 #include "common/json/writer.h"
 
@@ -15,10 +15,11 @@ bool IsBodiless(int status) { return status / 100 == 1 || status == 204 || statu
 // A line's end inside a value would begin a header of somebody else's choice, so it becomes a space.
 void AppendHeader(std::string& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ");
-  std::replace_copy_if(
-      value.begin(), value.end(), std::back_inserter(out),
+  const std::size_t begin = out.size();
+  out.append(value).append("\r\n");
+  std::replace_if(
+      out.begin() + static_cast<std::ptrdiff_t>(begin), out.end() - 2,
       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  out.append("\r\n");
 }
 
 }  // namespace
@@ -125,7 +126,9 @@ std::string_view ReasonPhrase(int status) {
 }
 
 std::string Serialize(const Response& response, bool head_request) {
-  std::string out = "HTTP/1.1 " + std::to_string(response.status) + " ";
+  std::string out;
+  out.reserve(256 + response.body.size());
+  out.append("HTTP/1.1 ").append(std::to_string(response.status)).append(" ");
   out.append(ReasonPhrase(response.status)).append("\r\n");
   if (!IsBodiless(response.status)) {
     if (!response.content_type.empty()) AppendHeader(out, "Content-Type", response.content_type);

@@ -9,6 +9,11 @@
 
 namespace aphlict::http {
 
+struct Header {
+  std::string name;
+  std::string value;
+};
+
 struct Response {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";

@@ -98,7 +98,7 @@ std::string HandshakeRequest(std::string_view authority, std::string_view path, 
   add_header("Sec-WebSocket-Key", key);
   add_header("Sec-WebSocket-Version", kVersion);
   if (!protocol.empty()) add_header("Sec-WebSocket-Protocol", protocol);
-  for (const http::Header& header : further.all()) add_header(header.name, header.value);
+  for (std::size_t i = 0; i < further.size(); ++i) add_header(further[i].name, further[i].value);
   return request += "\r\n";
 }
 

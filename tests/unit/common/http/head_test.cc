@@ -33,7 +33,7 @@ TEST_CASE("headers are found without regard to case") {
   CHECK_FALSE(headers.Find(""));
   CHECK(headers.Count("x-one") == 2);
   CHECK(headers.Count("x-two") == 0);
-  CHECK(headers.all().size() == 3);
+  CHECK(headers.size() == 3);
 }
 
 TEST_CASE("a token is looked for in lists") {

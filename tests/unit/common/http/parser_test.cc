@@ -31,8 +31,9 @@ struct Outcome {
       const RequestHead& head = request.head;
       text += head.method + " " + head.target + " 1." + std::to_string(head.version_minor) +
               (head.keep_alive ? " keep" : " close") + (head.expects_continue ? " expects" : "");
-      for (const Header& header : head.headers.all()) {
-        text += " [" + header.name + "|" + header.value + "]";
+      for (std::size_t i = 0; i < head.headers.size(); ++i) {
+        const HeaderView header = head.headers[i];
+        text.append(" [").append(header.name).append("|").append(header.value).append("]");
       }
       text += " " + request.body + "\n";
     }
@@ -119,7 +120,7 @@ TEST_CASE("a request without a body is complete with its head") {
   CHECK(request.head.target == "/status/?instance=dog");
   CHECK(request.head.path() == "/status/");
   CHECK(request.head.version_minor == 1);
-  CHECK(request.head.headers.all().size() == 4);
+  CHECK(request.head.headers.size() == 4);
   CHECK(request.head.headers.Find("x-a") == "1");
   CHECK(request.head.headers.Find("x-empty") == "");
   CHECK(request.head.headers.Find("x-b") == "2 3");
@@ -173,7 +174,7 @@ TEST_CASE("requests follow one another on a connection") {
   CHECK(outcome.requests[0].body == "a");
   CHECK(outcome.requests[1].body == "b");
   CHECK(outcome.requests[2].head.target == "/c");
-  CHECK(outcome.requests[2].head.headers.all().size() == 2);
+  CHECK(outcome.requests[2].head.headers.size() == 2);
   CHECK(outcome.requests[3].body == "d");
   CHECK(outcome.state == State::kHead);
   CHECK(outcome.started);

@@ -21,7 +21,7 @@ Client::Client(Clients& owner, std::uint64_t id, Audience& audience, net::Stream
       connection_(std::move(stream), websocket::Role::kServer, owner.readers_, *this) {}
 
 bool Client::Deliver(const SharedBytes& frame) {
-  if (replay_) return true;
+  if (replays_) return true;
   connection_.SendFrame(frame);
   owner_.CountDelivery(*this, frame.size());
   return connection_.unsent() <= owner_.options_.unsent_bytes;
@@ -75,24 +75,26 @@ void Client::Execute(const Unsubscribe& unsubscribe) {
 void Client::Execute(const Ping&) { connection_.SendFrame(owner_.pong_frame_); }
 
 void Client::Execute(const ReplayRequest& request) {
-  if (!replay_) return StartReplay(request.age);
-  if (waiting_replays_.size() >= kMaxReplaysWaiting) return owner_.Ignore(*this, "too many replays at once");
-  waiting_replays_.push_back(request.age);
+  if (!replays_) {
+    replays_ = std::make_unique<Replays>(Replays{MakeReplay(request.age), {}});
+    return owner_.ScheduleReplay(*this);
+  }
+  if (replays_->waiting.size() >= kMaxReplaysWaiting) return owner_.Ignore(*this, "too many replays at once");
+  replays_->waiting.push_back(request.age);
 }
 
-void Client::StartReplay(Duration age) {
-  replay_ = std::make_unique<Replay>(owner_.history_, owner_.replay_index_, *this, Now() - age, owner_.live_);
-  owner_.ScheduleReplay(*this);
+Replay Client::MakeReplay(Duration age) const {
+  return {owner_.history_, owner_.replay_index_, *this, Now() - age, owner_.live_};
 }
 
 void Client::OnDrained() {
-  if (replay_) owner_.ScheduleReplay(*this);
+  if (replays_) owner_.ScheduleReplay(*this);
 }
 
 bool Client::ContinueReplay() {
-  if (!replay_ || connection_.closed()) return false;
+  if (!replays_ || connection_.closed()) return false;
   const history::History& history = owner_.history_;
-  if (replay_->fell_behind(history)) {
+  if (replays_->now.fell_behind(history)) {
     owner_.Cut(*this, websocket::kTryAgainLater, "a replay fell behind the history");
     return false;
   }
@@ -101,14 +103,16 @@ bool Client::ContinueReplay() {
       connection_.NotifyWhenDrained();
       return false;
     }
-    const auto step = replay_->Next(history, owner_.live_);
+    const auto step = replays_->now.Next(history, owner_.live_);
     if (!step) {
-      replay_.reset();
-      if (waiting_replays_.empty()) return false;
-      const Duration next = waiting_replays_.front();
-      waiting_replays_.erase(waiting_replays_.begin());
-      StartReplay(next);
-      return false;
+      std::vector<Duration>& waiting = replays_->waiting;
+      if (waiting.empty()) {
+        replays_.reset();
+        return false;
+      }
+      replays_->now = MakeReplay(waiting.front());
+      waiting.erase(waiting.begin());
+      return true;
     }
     if (!step->in_time || step->entry->repeat) continue;
     const history::Message& message = *step->entry->message();

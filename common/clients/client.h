@@ -55,6 +55,11 @@ class Client : public Subscriber, private server::WebSocketHandler {
   std::uint32_t place = 0;
 
  private:
+  struct Replays {
+    Replay now;
+    std::vector<Duration> waiting;  // the ages of those that were asked for meanwhile
+  };
+
   void OnMessage(websocket::Opcode opcode, std::string_view payload) override;
   void OnClosed(std::uint16_t code, const std::string& reason) override;
   void OnDrained() override;
@@ -62,14 +67,13 @@ class Client : public Subscriber, private server::WebSocketHandler {
   void Execute(const Unsubscribe& unsubscribe);
   void Execute(const ReplayRequest& request);
   void Execute(const Ping& ping);
-  void StartReplay(Duration age);
+  Replay MakeReplay(Duration age) const;
 
   Clients& owner_;
   Audience& audience_;
   std::uint64_t id_;
   server::WebSocketConnection connection_;
-  std::unique_ptr<Replay> replay_;         // null when none is under way
-  std::vector<Duration> waiting_replays_;  // asked for while one is
+  std::unique_ptr<Replays> replays_;  // null when none is under way
   Time last_ping_{};
 };
 

@@ -7,16 +7,15 @@ namespace aphlict::clients {
 bool SubscriptionIndex::Subscribe(Subscriber& subscriber, std::string_view phid) {
   auto found = topics_.find(phid);
   if (found == topics_.end()) {
-    found = topics_.emplace(std::string(phid), std::make_unique<Topic>()).first;
-    found->second->phid = found->first;
-  } else if (Find(subscriber, found->second.get()) < subscriber.topics_.size()) {
+    found = topics_.try_emplace(std::string(phid)).first;
+  } else if (Find(subscriber, &*found) < subscriber.topics_.size()) {
     return false;
   }
-  Topic* topic = found->second.get();
+  Topic* topic = &*found;
   const auto at_subscriber = static_cast<std::uint32_t>(subscriber.topics_.size());
-  const auto at_topic = static_cast<std::uint32_t>(topic->subscribers.size());
+  const auto at_topic = static_cast<std::uint32_t>(topic->second.places.size());
   subscriber.topics_.push_back({topic, at_topic});
-  topic->subscribers.push_back({&subscriber, at_subscriber});
+  topic->second.places.push_back({&subscriber, at_subscriber});
   subscriber.bytes_ += static_cast<std::uint32_t>(phid.size());
   if (subscriber.places_) {
     subscriber.places_->emplace(topic, at_subscriber);
@@ -32,7 +31,7 @@ bool SubscriptionIndex::Subscribe(Subscriber& subscriber, std::string_view phid)
 bool SubscriptionIndex::Unsubscribe(Subscriber& subscriber, std::string_view phid) {
   const auto found = topics_.find(phid);
   if (found == topics_.end()) return false;
-  const std::size_t at = Find(subscriber, found->second.get());
+  const std::size_t at = Find(subscriber, &*found);
   if (at == subscriber.topics_.size()) return false;
   Remove(subscriber, at);
   return true;
@@ -45,7 +44,7 @@ void SubscriptionIndex::UnsubscribeAll(Subscriber& subscriber) {
 
 bool SubscriptionIndex::IsSubscribed(const Subscriber& subscriber, std::string_view phid) const {
   const auto found = topics_.find(phid);
-  return found != topics_.end() && Find(subscriber, found->second.get()) < subscriber.topics_.size();
+  return found != topics_.end() && Find(subscriber, &*found) < subscriber.topics_.size();
 }
 
 std::size_t SubscriptionIndex::Find(const Subscriber& subscriber, const Topic* topic) {
@@ -53,8 +52,8 @@ std::size_t SubscriptionIndex::Find(const Subscriber& subscriber, const Topic* t
     const auto place = subscriber.places_->find(topic);
     return place == subscriber.places_->end() ? subscriber.topics_.size() : place->second;
   }
-  const auto place = std::find_if(subscriber.topics_.begin(), subscriber.topics_.end(),
-                                  [&](const auto& each) { return each.topic == topic; });
+  const Subscriber::Place* place = std::find_if(subscriber.topics_.begin(), subscriber.topics_.end(),
+                                                [&](const auto& each) { return each.topic == topic; });
   return static_cast<std::size_t>(place - subscriber.topics_.begin());
 }
 
@@ -62,11 +61,12 @@ std::size_t SubscriptionIndex::Find(const Subscriber& subscriber, const Topic* t
 void SubscriptionIndex::Remove(Subscriber& subscriber, std::size_t at) {
   const Subscriber::Place place = subscriber.topics_[at];
   Topic* topic = place.topic;
-  subscriber.bytes_ -= static_cast<std::uint32_t>(topic->phid.size());
+  InlineVector<Subscribers::Place>& subscribers = topic->second.places;
+  subscriber.bytes_ -= static_cast<std::uint32_t>(topic->first.size());
 
-  const Topic::Place moved = topic->subscribers.back();
-  topic->subscribers[place.at] = moved;
-  topic->subscribers.pop_back();
+  const Subscribers::Place moved = subscribers.back();
+  subscribers[place.at] = moved;
+  subscribers.pop_back();
   moved.subscriber->topics_[moved.at].at = place.at;
 
   const Subscriber::Place last = subscriber.topics_.back();
@@ -74,10 +74,10 @@ void SubscriptionIndex::Remove(Subscriber& subscriber, std::size_t at) {
   subscriber.topics_.pop_back();
   if (at < subscriber.topics_.size()) {
     subscriber.topics_[at] = last;
-    last.topic->subscribers[last.at].at = static_cast<std::uint32_t>(at);
+    last.topic->second.places[last.at].at = static_cast<std::uint32_t>(at);
     if (subscriber.places_) (*subscriber.places_)[last.topic] = static_cast<std::uint32_t>(at);
   }
-  if (topic->subscribers.empty()) topics_.erase(topics_.find(topic->phid));
+  if (subscribers.empty()) topics_.erase(topics_.find(topic->first));
 }
 
 }  // namespace aphlict::clients

@@ -8,23 +8,26 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <vector>
+#include <utility>
 
+#include "common/base/inline_vector.h"
 #include "common/base/siphash.h"
 
 namespace aphlict::clients {
 
 class Subscriber;
 
-// A PHID somebody subscribes to. Owned by its index, for as long as it has subscribers.
-struct Topic {
+// Who subscribes to a PHID. Owned by its index, for as long as there is anybody.
+struct Subscribers {
   struct Place {
     Subscriber* subscriber;
     std::uint32_t at;  // in the subscriber's list
   };
-  std::string_view phid;  // the index's key
-  std::vector<Place> subscribers;
+  InlineVector<Place> places;
 };
+
+// A PHID and its subscribers: an entry of the index, whose address stays.
+using Topic = std::pair<const std::string, Subscribers>;
 
 // One side of the relation; a client is one. Must leave its index before it dies.
 class Subscriber {
@@ -34,7 +37,7 @@ class Subscriber {
   // Calls visit(std::string_view) for each PHID that it subscribes to.
   template <class Visit>
   void ForEachPhid(Visit visit) const {
-    for (const Place& place : topics_) visit(place.topic->phid);
+    for (const Place& place : topics_) visit(std::string_view(place.topic->first));
   }
 
  private:
@@ -43,7 +46,7 @@ class Subscriber {
     Topic* topic;
     std::uint32_t at;  // in the topic's list
   };
-  std::vector<Place> topics_;
+  InlineVector<Place> topics_;
   std::unique_ptr<std::unordered_map<const Topic*, std::uint32_t>> places_;  // only with many topics
   std::uint64_t visited_ = 0;                                                // the last visit of the index that met it
   std::uint32_t bytes_ = 0;
@@ -67,7 +70,7 @@ class SubscriptionIndex {
     message.ForEachSubscriber([&](std::string_view phid) {
       const auto found = topics_.find(phid);
       if (found == topics_.end()) return true;
-      for (const Topic::Place& place : found->second->subscribers) {
+      for (const Subscribers::Place& place : found->second.places) {
         if (place.subscriber->visited_ == visit_number) continue;
         place.subscriber->visited_ = visit_number;
         visit(*place.subscriber);
@@ -85,7 +88,7 @@ class SubscriptionIndex {
   static std::size_t Find(const Subscriber& subscriber, const Topic* topic);
   void Remove(Subscriber& subscriber, std::size_t at);
 
-  std::unordered_map<std::string, std::unique_ptr<Topic>, KeyedHash, std::equal_to<>> topics_;
+  std::unordered_map<std::string, Subscribers, KeyedHash, std::equal_to<>> topics_;
   std::uint64_t visits_ = 0;
 };
 

@@ -10,10 +10,13 @@ namespace aphlict::master {
 
 namespace {
 
-std::string Receipt(std::string_view node_id) {
+http::Response Receipt(std::string_view node_id) {
   json::Writer out;
   out.StartObject().Field("fingerprint", node_id).EndObject();
-  return std::string(out.text());
+  http::Response receipt;
+  receipt.content_type = "application/json";
+  receipt.body = out.text();
+  return receipt;
 }
 
 }  // namespace
@@ -80,22 +83,20 @@ void Master::Commit() {
 
 bool Master::Answer() {
   for (const Answered& answer : std::exchange(answers_, {})) {
-    node_.admin().Respond(answer.connection, answer.response);  // may bring the next publish of the connection
+    // May bring the next publish of the connection.
+    node_.admin().Respond(answer.connection, answer.refusal ? *answer.refusal : receipt_);
   }
   return !pending_.empty();
 }
 
-// Gives a publish its number, or none where it repeats another or cannot be taken. Returns its answer.
-http::Response Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
+// Gives a publish its number, or none where it repeats another or cannot be taken. Returns why not.
+std::optional<http::Response> Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
   const Time now = Now();
   history::Instance* instance = node_.instances().Get(pending.instance);
   if (instance == nullptr) return http::ErrorResponse(503, "too many instances are in use");
-  http::Response receipt;
-  receipt.content_type = "application/json";
-  receipt.body = receipt_;
   if (repeats_.Seen(pending.instance, pending.publish.unique_id, now)) {
     ++repeats_dropped_;
-    return receipt;
+    return std::nullopt;
   }
   ++instance->entering;
   numbered->push_back(history::Message::Create(
@@ -107,7 +108,7 @@ http::Response Master::Number(const Pending& pending, std::vector<history::Messa
                            {"bytes", pending.body.size()},
                            {"subscribers", pending.publish.subscribers.size()}});
   }
-  return receipt;
+  return std::nullopt;
 }
 
 // Stores what was numbered, and only then lets anybody see it.
@@ -119,7 +120,7 @@ void Master::Settle(std::vector<history::Message> numbered) {
     return;
   }
   // A repeat of one of these is answered like it, so that it is tried again as well.
-  for (Answered& answer : answers_) answer.response = http::ErrorResponse(stored.error().code, stored.error().text);
+  for (Answered& answer : answers_) answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
   for (const history::Message& message : numbered) repeats_.Forget(message.instance(), message.unique_id());
   numbering_.Rewind(numbered.size());
   std::int64_t suppressed = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,11 +32,11 @@ class Master : public node::Application, private node::Role, private admin::Publ
   };
   struct Answered {
     server::ConnectionId connection;
-    http::Response response;
+    std::optional<http::Response> refusal;  // else the receipt
   };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
-  http::Response Number(const Pending& pending, std::vector<history::Message>* numbered);
+  std::optional<http::Response> Number(const Pending& pending, std::vector<history::Message>* numbered);
   void Settle(std::vector<history::Message> numbered);
   Result<void> OpenJournal();
 
@@ -64,7 +65,7 @@ class Master : public node::Application, private node::Role, private admin::Publ
   LogLimiter store_limiter_;
   std::vector<Pending> pending_;
   std::vector<Answered> answers_;  // to what was committed in this turn
-  std::string receipt_;            // the body of each 200
+  http::Response receipt_;         // each 200
   node::Node node_;
 };
 

@@ -125,7 +125,7 @@ std::string_view ReasonPhrase(int status) {
   }
 }
 
-std::string Serialize(const Response& response, bool head_request) {
+std::string Serialize(const Response& response, bool close, bool head_request) {
   std::string out;
   out.reserve(256 + response.body.size());
   out.append("HTTP/1.1 ").append(std::to_string(response.status)).append(" ");
@@ -136,7 +136,7 @@ std::string Serialize(const Response& response, bool head_request) {
   }
   for (const Header& header : response.headers) AppendHeader(out, header.name, header.value);
   // An HTTP/1.0 client that asked to keep the connection needs to be told that it does (RFC 9112 C.2.2).
-  AppendHeader(out, "Connection", response.close ? "close" : "keep-alive");
+  AppendHeader(out, "Connection", close ? "close" : "keep-alive");
   out.append("\r\n");
   if (!head_request && !IsBodiless(response.status)) out.append(response.body);
   return out;

@@ -19,14 +19,14 @@ struct Response {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::vector<Header> headers;  // further ones; not Content-Length, Content-Type, Connection
-  bool close = false;           // whether the connection ends after it
 };
 
 // The reason phrase of RFC 9110 section 15, or "Unknown".
 std::string_view ReasonPhrase(int status);
 
-// Head and body. To a HEAD request the body is left out, its length is not.
-std::string Serialize(const Response& response, bool head_request = false);
+// Head and body; `close` tells the peer that the connection ends after it. To a HEAD request the body is left out, its
+// length is not.
+std::string Serialize(const Response& response, bool close, bool head_request = false);
 
 // A JSON body that says what is wrong: {"error":"…"}.
 Response ErrorResponse(int status, std::string_view reason);

@@ -42,10 +42,8 @@ class HttpServer::Connection : public net::StreamHandler {
   void Respond(const http::Response& response) {
     if (!waiting_) return;
     waiting_ = false;
-    const bool close = response.close || !parser_.head().keep_alive || read_ended_ || !server_.listening();
-    http::Response last = response;
-    last.close = close;
-    stream_->Write(http::Serialize(last, parser_.head().method == "HEAD"));
+    const bool close = !parser_.head().keep_alive || read_ended_ || !server_.listening();
+    stream_->Write(http::Serialize(response, close, parser_.head().method == "HEAD"));
     parser_.Next();
     since_ = Now();
     if (close) return Finish();
@@ -122,9 +120,7 @@ class HttpServer::Connection : public net::StreamHandler {
                                                {"reason", error.text},
                                                {"suppressed", suppressed}});
     }
-    http::Response response = http::ErrorResponse(error.code, error.text);
-    response.close = true;
-    stream_->Write(http::Serialize(response));
+    stream_->Write(http::Serialize(http::ErrorResponse(error.code, error.text), true));
     Finish();
   }
 

@@ -88,7 +88,7 @@ Step HttpResponse() {
   http::Response response;
   response.content_type = "application/json";
   response.body = R"({"fingerprint":"abcdefghijklmnop"})";
-  return [response] { Expect(!http::Serialize(response).empty(), "no response"); };
+  return [response] { Expect(!http::Serialize(response, false).empty(), "no response"); };
 }
 
 Step PublishParse() {

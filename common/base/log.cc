@@ -47,17 +47,6 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 bool IsControl(unsigned char byte) { return byte < 0x20 || byte == 0x7f; }
 
-bool NeedsQuotes(std::string_view value) {
-  if (value.empty() || !IsUtf8(value)) return true;
-  for (std::size_t i = 0; i < value.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(value[i]);
-    if (IsControl(byte) || byte == ' ' || byte == '"' || byte == '=') return true;
-    // U+0080 to U+009F are control characters, too: some terminals take U+009B for an escape sequence.
-    if (byte == 0xc2 && static_cast<unsigned char>(value[i + 1]) < 0xa0) return true;
-  }
-  return false;
-}
-
 void AppendHex(std::string& out, unsigned char byte) {
   static constexpr char kDigits[] = "0123456789abcdef";
   out.append("\\x");
@@ -65,13 +54,33 @@ void AppendHex(std::string& out, unsigned char byte) {
   out.push_back(kDigits[byte & 0xf]);
 }
 
-// The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or a control character.
+// Whether a well-formed sequence beyond ASCII can change how the line around it looks, or where it ends for whoever
+// reads it: U+0080 to U+009F are control characters (some terminals take U+009B for an escape sequence), U+2028 and
+// U+2029 end lines, and U+061C, U+200E, U+200F, U+202A to U+202E and U+2066 to U+2069 turn the direction of text.
+bool IsDeceptive(std::string_view sequence) {
+  if (sequence < "\xc2\xa0" || sequence == "\xd8\x9c") return true;
+  if (sequence == "\xe2\x80\x8e" || sequence == "\xe2\x80\x8f") return true;
+  return (sequence >= "\xe2\x80\xa8" && sequence <= "\xe2\x80\xae") ||
+         (sequence >= "\xe2\x81\xa6" && sequence <= "\xe2\x81\xa9");
+}
+
+// The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or may not stand in a line as it is.
 std::size_t PrintableLength(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
-  if (IsControl(lead)) return 0;
-  const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  if (!IsUtf8(text.substr(0, length))) return 0;
-  return lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0 ? 0 : length;
+  if (lead < 0x80) return IsControl(lead) ? 0 : 1;
+  const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  const std::string_view sequence = text.substr(0, length);
+  return IsUtf8(sequence) && !IsDeceptive(sequence) ? length : 0;
+}
+
+bool NeedsQuotes(std::string_view value) {
+  if (value.empty()) return true;
+  while (!value.empty()) {
+    const std::size_t length = PrintableLength(value);
+    if (length == 0 || value[0] == ' ' || value[0] == '"' || value[0] == '=') return true;
+    value.remove_prefix(length);
+  }
+  return false;
 }
 
 void AppendValue(std::string& line, std::string_view value) {

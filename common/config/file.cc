@@ -137,7 +137,7 @@ class FileReader {
                 {"ssl.cert", tls},
                 {"ssl.chain", tls},
             });
-    Server server{ServerType::kAdmin, "127.0.0.1", 0, key};
+    Server server{ServerType::kAdmin, "127.0.0.1", 0, std::string(file_) + ": " + key};
     if (type == "admin") {
       server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
       if (!listen) {
@@ -182,6 +182,7 @@ class FileReader {
       std::string target;
       Members(log, path, {{"path", [&](auto& each, auto& at) { Text(each, at, &target); }}});
       if (log["path"].is_null()) Problem(path + ".path", log, "is missing");
+      if (log["path"].is_string() && target.empty()) Problem(path + ".path", log, "expected a file, got nothing");
       if (!target.empty()) settings_.log_paths.push_back(target);
     }
   }
@@ -200,8 +201,8 @@ class FileReader {
 
   void Upstream(const json::Value& value, const std::string& key) {
     if (settings_.role == Role::kMaster) return Problem(key, value, "a master has no upstream; run aphlict-repeater");
-    if (value.is_string()) return Group(value, key);
-    if (!value.is_array()) return Expected(key, value, "a list of groups");
+    if (!value.is_array()) return Expected(key, value, "a list of groups, each a list of URLs");
+    if (value.elements().empty()) Problem(key, value, "expected at least one group");
     for (std::size_t i = 0; i < value.elements().size(); ++i) {
       Group(value.elements()[i], key + "[" + std::to_string(i) + "]");
     }
@@ -223,7 +224,6 @@ class FileReader {
   }
 
   void Urls(const json::Value& value, const std::string& key, UpstreamGroup* group) {
-    if (value.is_string()) return UpstreamUrl(value, key, group);
     if (!value.is_array()) return Expected(key, value, "a list of URLs");
     if (value.elements().empty()) Problem(key, value, "expected at least one URL");
     for (std::size_t i = 0; i < value.elements().size(); ++i) {
@@ -240,6 +240,7 @@ class FileReader {
 
   void InstanceNames(const json::Value& value, const std::string& key, UpstreamGroup* group) {
     if (!value.is_array()) return Expected(key, value, "a list of instances");
+    if (value.elements().empty()) Problem(key, value, "expected at least one instance; without this key, it is all");
     for (const json::Value& each : value.elements()) {
       if (!each.is_string() || each.string().empty()) {
         Expected(key, each, "a name");

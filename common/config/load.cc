@@ -13,6 +13,7 @@
 #include <optional>
 #include <sstream>
 
+#include "common/config/check.h"
 #include "common/net/address.h"
 
 namespace aphlict::config {
@@ -64,17 +65,21 @@ Invocation Exit(int code, std::string text) {
 
 void Declare(CLI::App& app, Role role, Options& options) {
   const bool master = role == Role::kMaster;
+  // One that can be given several times takes one value each time: what stands behind it is not its second.
+  const auto add_repeatable = [&](const char* name, std::vector<std::string>& values, const std::string& help) {
+    return app.add_option(name, values, help)->allow_extra_args(false);
+  };
   app.add_option("--config", options.file, "Configuration file (JSON; Aphlict's is accepted as it is)")
       ->type_name("FILE");
-  app.add_option("--admin", options.admin,
+  add_repeatable("--admin", options.admin,
                  std::string("Where Phabricator and operators connect; `none`: nowhere. Default: ") +
                      (master ? "127.0.0.1:22281" : "127.0.0.1:22283"))
       ->type_name("ADDRESS:PORT");
-  app.add_option(
-         "--clients", options.clients,
-         std::string("Where browsers connect; `none`: nowhere. Default: ") + (master ? "none" : "0.0.0.0:22280"))
+  add_repeatable(
+      "--clients", options.clients,
+      std::string("Where browsers connect; `none`: nowhere. Default: ") + (master ? "none" : "0.0.0.0:22280"))
       ->type_name("ADDRESS:PORT");
-  app.add_option("--repeaters", options.repeaters,
+  add_repeatable("--repeaters", options.repeaters,
                  std::string("Where repeaters connect: the feed; `none`: nowhere. Default: ") +
                      (master ? "127.0.0.1:22282" : "none"))
       ->type_name("ADDRESS:PORT");
@@ -86,7 +91,7 @@ void Declare(CLI::App& app, Role role, Options& options) {
                    "(slower). Default: process")
         ->type_name("process|power");
   } else {
-    app.add_option("--upstream", options.upstream,
+    add_repeatable("--upstream", options.upstream,
                    "What to follow: the URLs of one master's feed, separated by commas; once for each master")
         ->type_name("URL[,URL...]");
     app.add_option("--public-url", options.public_url, "The URL by which browsers reach this repeater")
@@ -216,6 +221,13 @@ Invocation Load(Role role, int argc, const char* const* argv) {
                program);
   Options options;
   Declare(app, role, options);
+  for (int i = 1; i < argc; ++i) {
+    // CLI11 would take the next argument for the value.
+    const std::string_view argument = argv[i];
+    if (argument.starts_with("--") && argument.find('=') + 1 == argument.size()) {
+      return Exit(EX_USAGE, program + ": " + std::string(argument) + " has no value; --help lists the options\n");
+    }
+  }
   app.set_version_flag("--version", program + " " + APHLICT_RELAY_VERSION);
   try {
     app.parse(argc, argv);
@@ -236,9 +248,9 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   std::vector<std::string> problems;
   std::vector<ServerType> off;
   if (!options.file.empty()) {
+    errno = 0;
     std::ifstream file(options.file, std::ios::binary);
     std::ostringstream text;
-    errno = 0;
     if (file) text << file.rdbuf();
     if (!file || errno == EISDIR) {
       return Exit(errno == EACCES ? EX_NOPERM : EX_CONFIG,
@@ -277,22 +289,28 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (options.reuse_port) settings.reuse_port = true;
   settings.insecure_feed = options.insecure_feed;
   if (!options.log_level.empty()) {
-    const auto level = ParseLogLevel(options.log_level);
-    if (!level)
-      return Exit(EX_USAGE, program + ": --log-level: " + level.error().text + "; --help lists the options\n");
-    settings.log_level = *level;
+    if (const auto level = ParseLogLevel(options.log_level))
+      settings.log_level = *level;
+    else
+      problems.push_back("--log-level: " + level.error().text);
   }
   if (options.debug) settings.log_level = LogLevel::kDebug;
   CheckWhole(settings, &problems);
-  if (problems.empty()) return invocation;
+  std::vector<Error> outside = CheckFiles(settings);
+  if (options.check_config) {
+    for (Error& problem : CheckAddresses(settings)) outside.push_back(std::move(problem));
+  }
+  if (problems.empty() && outside.empty()) return invocation;
   std::string text;
   for (const std::string& problem : problems) text += program + ": " + problem + "\n";
+  for (const Error& problem : outside) text += program + ": " + problem.text + "\n";
+  if (problems.empty()) return Exit(outside.front().code, text);
   // A wrong value of an option alone is a wrong option.
   const bool all_options = std::all_of(problems.begin(), problems.end(), [](const std::string& problem) {
     return problem.compare(0, 2, "--") == 0 && problem.find("loopback") == std::string::npos &&
            problem.find("is also that of") == std::string::npos;
   });
-  return Exit(all_options ? EX_USAGE : EX_CONFIG, text);
+  return Exit(all_options && outside.empty() ? EX_USAGE : EX_CONFIG, text);
 }
 
 }  // namespace aphlict::config

@@ -15,15 +15,15 @@ struct Invocation {
   Action action = Action::kRun;
   Settings settings;  // for kRun and kCheckConfig
   // For kExit: what to print and where, and the exit code of sysexits(3): 0 after --help and --version, 64 for
-  // a wrong option, 78 for a wrong configuration, 77 or 66 for a file that cannot be read.
+  // a wrong option, 78 for a wrong configuration, 77 for a file that cannot be read or written.
   int exit_code = 0;
   std::string text;
   bool to_stderr = false;
 };
 
-// Reads the options of a role and the file they name. Reports every problem at once, one line each, with file
-// and key, or with the option: "/etc/aphlict.json: servers[1].port: expected a number from 0 to 65535, got a
-// string (line 7)".
+// Reads the options of a role and the file they name, and looks at what these name. Reports every problem at once, one
+// line each, with file and key, or with the option: "/etc/aphlict.json: servers[1].port: expected a number from 0 to
+// 65535, got a string (line 7)".
 Invocation Load(Role role, int argc, const char* const* argv);
 
 // The file's part alone: merges the configuration `text` of the file named `file` into `*settings`, and adds

@@ -28,7 +28,7 @@ struct Server {
   ServerType type;
   std::string host;        // an IPv4 or IPv6 address without brackets, or a name
   std::uint16_t port = 0;  // 0: one that the kernel chooses, which the log tells
-  std::string where;       // what set it, for errors: "servers[1]" or "--admin"
+  std::string where;       // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
 };
 
 // One group of upstreams: the ways to one master. A repeater follows one of them at a time.

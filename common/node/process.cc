@@ -28,14 +28,19 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// As Aphlict does for its logs and its pid file. Where it fails, opening the file tells why.
+void MakeFolderOf(const std::string& path) {
+  std::error_code error;
+  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
+    std::filesystem::create_directories(folder, error);
+  }
+}
+
 // The file that tells the process's id. One that is left from before is written over.
 class PidFile {
  public:
   static Result<std::unique_ptr<PidFile>> Write(const std::string& path) {
-    std::error_code error;
-    if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
-      std::filesystem::create_directories(folder, error);
-    }
+    MakeFolderOf(path);
     std::ofstream file(path, std::ios::trunc);
     file << getpid() << '\n';
     file.close();
@@ -60,18 +65,27 @@ class PidFile {
   std::string path_;
 };
 
-int Fail(const Error& error) {
-  std::fprintf(stderr, "%s\n", error.text.c_str());
+std::string_view ProgramName(config::Role role) {
+  return role == config::Role::kMaster ? "aphlict-master" : "aphlict-repeater";
+}
+
+// Says on stderr why the process ends. Returns the exit code.
+int Fail(config::Role role, const Error& error) {
+  std::fprintf(stderr, "%s: %s\n", ProgramName(role).data(), error.text.c_str());
   return error.code == 0 ? EX_OSERR : error.code;
 }
 
+// The pid file comes last: of two nodes on the same ports, the second must leave that of the first alone.
+Result<void> Start(Node& node, const config::Settings& settings, std::unique_ptr<PidFile>* pid_file) {
+  if (auto opened = node.Open(); !opened) return opened;
+  if (settings.pidfile.empty()) return {};
+  auto written = PidFile::Write(settings.pidfile);
+  if (!written) return written.error();
+  *pid_file = std::move(*written);
+  return {};
+}
+
 int Run(const config::Settings& settings, Log& log, const MakeApplication& make) {
-  std::unique_ptr<PidFile> pid_file;
-  if (!settings.pidfile.empty()) {
-    auto written = PidFile::Write(settings.pidfile);
-    if (!written) return Fail(written.error());
-    pid_file = std::move(*written);
-  }
   for (const std::string& notice : settings.notices) log.Warning("configuration", {{"notice", notice}});
 
   net::Loop loop;
@@ -114,9 +128,12 @@ int Run(const config::Settings& settings, Log& log, const MakeApplication& make)
   net::Timer retry_log(loop, [&] { log.Flush(); });
   retry_log.Unref();
   retry_log.Start(seconds(1), seconds(1));
-  if (auto open = node.Open(); !open) {
-    log.Error("start_failed", {{"reason", open.error().text}});
-    exit_code = open.error().code == 0 ? EX_OSERR : open.error().code;
+  std::unique_ptr<PidFile> pid_file;
+  if (auto started = Start(node, settings, &pid_file); !started) {
+    log.Error("start_failed", {{"reason", started.error().text}});
+    // Who starts it by hand, or a service manager that keeps stderr, is told as well where the log is a file.
+    if (!settings.log_paths.empty()) Fail(settings.role, started.error());
+    exit_code = started.error().code == 0 ? EX_OSERR : started.error().code;
     node.Stop();
   } else {
     loop.Run();
@@ -138,14 +155,16 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
     std::fputs(invocation.text.c_str(), invocation.to_stderr ? stderr : stdout);
     return invocation.exit_code;
   }
-  auto log = Log::Open(invocation.settings.log_paths, invocation.settings.log_level);
-  if (!log) return Fail(log.error());
+  const config::Settings& settings = invocation.settings;
   if (invocation.action == config::Invocation::Action::kCheckConfig) {
-    for (const std::string& notice : invocation.settings.notices) std::printf("note: %s\n", notice.c_str());
+    for (const std::string& notice : settings.notices) std::printf("note: %s\n", notice.c_str());
     std::puts("the configuration is fine");
     return EX_OK;
   }
-  return Run(invocation.settings, **log, make);
+  for (const std::string& path : settings.log_paths) MakeFolderOf(path);
+  auto log = Log::Open(settings.log_paths, settings.log_level);
+  if (!log) return Fail(role, log.error());
+  return Run(settings, **log, make);
 }
 
 }  // namespace aphlict::node

@@ -127,14 +127,24 @@ class LogLine:
         return LogLine(text, fields)
 
 
-def _in_the_child(descriptors):
-    """Between fork and exec: the descriptors a server needs, and no survivor when the tests are killed."""
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
+
+
+def _in_the_child(descriptors, bound_by_modes=False):
+    """Between fork and exec: the descriptors a server needs, and no survivor when the tests are killed.
+
+    `bound_by_modes`: the modes of files bind it also when it is root's.
+    """
     libc = ctypes.CDLL(None)
 
     def prepare():
+        if bound_by_modes:
+            for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+                libc.prctl(PR_CAPBSET_DROP, capability)  # fails for those who have none to drop
         limit = descriptors or resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return prepare
 
@@ -319,7 +329,7 @@ class Node:
         return problems
 
 
-def run_to_end(role, *arguments):
+def run_to_end(role, *arguments, bound_by_modes=False):
     """Runs a binary that is expected to end by itself."""
     return subprocess.run(
         [BINARIES[role], *map(str, arguments)],
@@ -327,7 +337,7 @@ def run_to_end(role, *arguments):
         capture_output=True,
         text=True,
         timeout=DEADLINE,
-        preexec_fn=_in_the_child(None),
+        preexec_fn=_in_the_child(None, bound_by_modes),
     )
 
 

@@ -1,7 +1,6 @@
 """Options and configuration files: what is understood, and what is refused with which exit code."""
 
 import json
-import os
 import re
 import socket
 
@@ -49,9 +48,9 @@ def arguments(role, *more):
     return ["--admin=127.0.0.1:0", "--clients=127.0.0.1:0", f"--upstream=http://127.0.0.1:{unused_port()}", *more]
 
 
-def refused(code, words, role, *options):
+def refused(code, words, role, *options, **process):
     """The binary must exit with that code and say these words in one line each on stderr."""
-    result = run_to_end(role, *options)
+    result = run_to_end(role, *options, **process)
     assert result.returncode == code, (result.returncode, result.stderr)
     lines = result.stderr.splitlines()
     for word in words:
@@ -93,11 +92,32 @@ def test_help_names_every_option(role):
         "--admin=127.0.0.1:x",
         "--admin=[::1:22281",
         "--log-level=loud",
+        "--log-level=",
+        "--name=",
+        "--config=",
+        "--drain=-1",
+        "--drain=soon",
         "stray",
     ],
 )
 def test_a_wrong_option_exits_64_and_is_named(role, option):
     refused(USAGE, [option.split("=")[0]], role, *arguments(role), option)
+
+
+@pytest.mark.parametrize("option", ["--admin", "--clients", "--repeaters", "--upstream"])
+def test_an_option_takes_one_value_each_time_it_is_given(option):
+    """What stands behind the value is no second one."""
+    value = "http://127.0.0.1:1" if option == "--upstream" else "127.0.0.1:0"
+    refused(USAGE, ["127.0.0.2:0"], "repeater", *arguments("repeater"), option, value, "127.0.0.2:0")
+
+
+def test_a_value_that_is_missing_is_not_taken_from_the_next_option():
+    refused(USAGE, ["--name"], "master", "--name=", "--check-config")
+
+
+@pytest.mark.parametrize("option", ["--config", "--name", "--log-level", "--drain"])
+def test_an_option_that_counts_once_is_refused_twice(option):
+    refused(USAGE, [option], "master", *arguments("master"), option, "1", option, "2")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +269,7 @@ def test_aphlicts_default_file_works_unchanged(relay):
     ports = {re.search(r"type=(\w+)", line)[1]: int(re.search(r"address=\S+:(\d+)", line)[1]) for line in lines}
     assert request(("127.0.0.1", ports["client"]), "GET", "/").status == 501
     assert request(("127.0.0.1", ports["admin"]), "POST", "/", message("PHID-A")).status == 200
-    assert (relay.folder / "aphlict.pid").exists()
+    wait_until((relay.folder / "aphlict.pid").exists, "a pidfile")
 
 
 def read(path):
@@ -334,6 +354,7 @@ def test_an_unknown_key_exits_78_and_names_file_and_key(relay, config, key):
         ({"logs": {}}, "logs"),
         ({"logs": ["x"]}, "logs[0]"),
         ({"logs": [{"path": 1}]}, "path"),
+        ({"logs": [{"path": ""}]}, "logs[0].path"),
         ({"pidfile": 7}, "pidfile"),
         ({"cluster": 5}, "cluster"),
         ({"limits": []}, "limits"),
@@ -342,6 +363,10 @@ def test_an_unknown_key_exits_78_and_names_file_and_key(relay, config, key):
         ({"limits": {"publish.bytes": 1e30}}, "publish.bytes"),
         ({"upstream": "http://127.0.0.1:1"}, "upstream"),
         ({"upstream": []}, "upstream"),
+        ({"upstream": ["http://127.0.0.1:1"]}, "upstream[0]"),
+        ({"upstream": {"urls": ["http://127.0.0.1:1"]}}, "upstream"),
+        ({"upstream": [{"urls": "http://127.0.0.1:1"}]}, "upstream[0].urls"),
+        ({"upstream": [{"urls": ["http://127.0.0.1:1"], "instances": []}]}, "upstream[0].instances"),
         ({"upstream": [[]]}, "upstream[0]"),
         ({"upstream": [[5]]}, "upstream[0]"),
         ({"upstream": [["nope"]]}, "upstream[0]"),
@@ -392,26 +417,66 @@ def test_two_servers_on_one_port_by_options_exit_64_or_78():
 
 def test_a_file_that_is_not_there_exits_78_and_is_named(relay):
     missing = relay.folder / "missing.json"
-    refused(CONFIG, [str(missing)], "master", f"--config={missing}")
+    refused(CONFIG, [f"{missing}: No such file"], "master", f"--config={missing}")
 
 
 def test_a_folder_in_place_of_a_file_exits_78_and_is_named(relay):
     refused(CONFIG, [str(relay.folder)], "master", f"--config={relay.folder}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_that_may_not_be_read_exits_77_and_is_named(relay):
     file = relay.config_file({})
     file.chmod(0)
-    refused(NO_PERMISSION, [str(file)], "master", f"--config={file}")
+    refused(NO_PERMISSION, [f"{file}: Permission denied"], "master", f"--config={file}", bound_by_modes=True)
 
 
-@pytest.mark.parametrize("config", [{"logs": [{"path": "/nonexistent/aphlict.log"}]}, {"pidfile": "/nonexistent/aphlict.pid"}])
-def test_a_log_or_pidfile_that_cannot_be_written_is_a_clear_error(relay, config):
+def naming(key, path):
+    """A configuration whose log, or pid file, is at the path, and the key's full name."""
+    return ({"logs": [{"path": str(path)}]}, "logs[0].path") if key == "logs" else ({key: str(path)}, key)
+
+
+FILES = pytest.mark.parametrize("key", ["logs", "pidfile"])
+CHECKED = pytest.mark.parametrize("check", [["--check-config"], []], ids=["checked", "started"])
+
+
+@FILES
+@CHECKED
+@pytest.mark.parametrize("place", ["file/aphlict", "file/a/b/aphlict", "folder"])
+def test_a_log_or_pidfile_that_cannot_be_written_exits_78_and_names_file_and_key(relay, key, check, place):
+    (relay.folder / "file").write_text("")
+    (relay.folder / "folder").mkdir()
+    config, name = naming(key, relay.folder / place)
     file = relay.config_file(config)
-    result = run_to_end("master", f"--config={file}", *arguments("master"))
-    assert result.returncode in (71, 73, NO_PERMISSION, CONFIG), result.stderr
-    assert "/nonexistent/aphlict." in result.stderr
+    error = refused(CONFIG, [str(relay.folder / place.rpartition("/")[0])], "master", f"--config={file}", *check)
+    assert f"{file}: {name}: " in error
+
+
+@FILES
+@CHECKED
+@pytest.mark.parametrize("place", ["file", "folder/aphlict", "folder/a/aphlict"])
+def test_a_log_or_pidfile_that_may_not_be_written_exits_77_and_names_file_and_key(relay, key, check, place):
+    (relay.folder / "file").touch(mode=0o400)
+    (relay.folder / "folder").mkdir(mode=0o500)
+    config, name = naming(key, relay.folder / place)
+    file = relay.config_file(config)
+    error = refused(NO_PERMISSION, [], "master", f"--config={file}", *check, bound_by_modes=True)
+    assert f"{file}: {name}: " in error
+
+
+def test_folders_of_logs_and_of_the_pidfile_are_made_as_aphlict_makes_them(relay):
+    log, pidfile = relay.folder / "a" / "b" / "log", relay.folder / "c" / "d" / "pid"
+    file = relay.config_file({"logs": [{"path": str(log)}], "pidfile": str(pidfile)})
+    master = relay.start("master", f"--config={file}", *arguments("master"))
+    wait_until(lambda: read(pidfile).strip() == str(master.process.pid), "its id in the pidfile")
+    assert "event=listening" in read(log)
+
+
+def test_why_a_node_does_not_start_is_told_on_stderr_also_when_the_log_is_a_file(relay, master):
+    log = relay.folder / "log"
+    file = relay.config_file({"logs": [{"path": str(log)}]})
+    address = "127.0.0.1:%d" % master.address("admin")[1]
+    refused(UNAVAILABLE, [address], "master", f"--config={file}", f"--admin={address}", "--repeaters=none")
+    assert "event=start_failed" in read(log) and address in read(log)
 
 
 # --- --check-config ----------------------------------------------------------------------------------------
@@ -435,13 +500,36 @@ def test_check_config_accepts_aphlicts_default_file(relay):
     assert run_to_end("master", "--check-config", f"--config={file}").returncode == OK
 
 
+def test_check_config_leaves_no_trace(relay):
+    """Root checks, and another user runs: a file of root's would be in the way."""
+    config = {"logs": [{"path": f"{relay.folder}/a/log"}], "pidfile": f"{relay.folder}/b/pid"}
+    file = relay.config_file(config)
+    state = f"--state={relay.folder}/c"
+    assert run_to_end("master", "--check-config", f"--config={file}", state, *arguments("master")).returncode == OK
+    assert list(relay.folder.iterdir()) == [file]
+
+
+def test_check_config_looks_up_names(relay):
+    refused(CONFIG, ["--admin: resolve does-not-exist.invalid"], "master", "--check-config", "--admin=does-not-exist.invalid:1")
+
+
+def test_check_config_names_the_folder_of_the_state_that_cannot_be(relay):
+    file = relay.config_file({})
+    refused(CONFIG, [f"state: {file}"], "master", "--check-config", f"--state={file}/state")
+
+
+def test_check_config_reports_files_beside_everything_else(relay):
+    file = relay.config_file({"servrs": [], "pidfile": f"{relay.folder}/config-0.json/pid"})
+    refused(CONFIG, ["servrs", "pidfile"], "master", "--check-config", f"--config={file}")
+
+
 def test_check_config_does_not_disturb_a_running_node(relay):
     config = {"servers": [{"type": "admin", "port": unused_port(), "listen": "127.0.0.1"}], "pidfile": f"{relay.folder}/pid"}
     file = relay.config_file(config)
     master = relay.start("master", f"--config={file}", "--repeaters=127.0.0.1:0")
     master.address("admin")
     assert run_to_end("master", "--check-config", f"--config={file}", "--repeaters=127.0.0.1:0").returncode == OK
-    assert (relay.folder / "pid").read_text().strip() == str(master.process.pid)
+    wait_until(lambda: read(relay.folder / "pid").strip() == str(master.process.pid), "its id in the pidfile")
     assert master.status()
 
 

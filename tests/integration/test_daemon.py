@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from relay import CLOSE, RawClient, RawConnection, message, unused_port, wait_until
+from relay import CLOSE, RawClient, RawConnection, message, run_to_end, unused_port, wait_until
 
 PHID = "PHID-USER-1"
 
@@ -239,17 +239,16 @@ def test_a_closed_pipe_ends_no_node(relay):
 # --- pidfiles ----------------------------------------------------------------------------------------------
 
 
-def with_pidfile(relay, path):
-    master = relay.master(config={"pidfile": str(path)})
-    wait_until(path.exists, "a pidfile")
+def with_pidfile(relay, path, **settings):
+    """A master that has written its id there."""
+    master = relay.master(config={"pidfile": str(path)}, **settings)
+    wait_until(lambda: path.exists() and path.read_text() == f"{master.process.pid}\n", "its own id in the pidfile")
     return master
 
 
 def test_a_pidfile_holds_the_process_id_and_goes_with_the_process(relay):
     path = relay.folder / "aphlict.pid"
-    master = with_pidfile(relay, path)
-    assert path.read_text().strip() == str(master.process.pid)
-    master.stop()
+    with_pidfile(relay, path).stop()
     assert not path.exists()
 
 
@@ -257,13 +256,34 @@ def test_a_pidfile_holds_the_process_id_and_goes_with_the_process(relay):
 def test_a_stale_pidfile_is_no_obstacle(relay, content):
     path = relay.folder / "aphlict.pid"
     path.write_text(content)
-    master = relay.master(config={"pidfile": str(path)})
-    wait_until(lambda: path.read_text().strip() == str(master.process.pid), "its own id in the pidfile")
+    with_pidfile(relay, path)
 
 
 def test_a_master_that_was_killed_starts_again_over_its_own_pidfile(relay):
     path = relay.folder / "aphlict.pid"
     with_pidfile(relay, path).kill()
     assert path.exists()
-    master = relay.master(config={"pidfile": str(path)})
-    wait_until(lambda: path.read_text().strip() == str(master.process.pid), "its own id in the pidfile")
+    with_pidfile(relay, path)
+
+
+@pytest.mark.parametrize("listener", ["admin", "clients", "repeaters"])
+def test_a_second_node_that_finds_a_port_taken_leaves_the_pidfile_of_the_first(relay, listener):
+    path = relay.folder / "aphlict.pid"
+    first = with_pidfile(relay, path)
+    server_type = {"admin": "admin", "clients": "client", "repeaters": "repeater"}[listener]
+    ports = {"admin": "127.0.0.1:0", "clients": "127.0.0.1:0", "repeaters": "127.0.0.1:0"}
+    ports[listener] = "%s:%d" % first.address(server_type)
+    file = relay.config_file({"pidfile": str(path)})
+    second = run_to_end("master", f"--config={file}", *(f"--{name}={address}" for name, address in ports.items()))
+    assert second.returncode == 69, second.stderr
+    assert path.read_text() == f"{first.process.pid}\n"
+
+
+def test_of_two_nodes_with_one_pidfile_the_first_that_ends_leaves_the_id_of_the_other(relay):
+    path = relay.folder / "aphlict.pid"
+    first = with_pidfile(relay, path)
+    second = with_pidfile(relay, path)
+    first.stop()
+    assert path.read_text() == f"{second.process.pid}\n"
+    second.stop()
+    assert not path.exists()

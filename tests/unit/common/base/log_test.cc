@@ -184,6 +184,14 @@ TEST_CASE("a value cannot forge a line or reach a terminal") {
               "31m"}) == "k=\"\\xc2\\x9b31m\"");
   CHECK(Line({"k", "\u00a0\u20ac\U0001f600"}) == "k=\u00a0\u20ac\U0001f600");
 
+  SUBCASE("with what ends lines beyond ASCII, or turns their direction") {
+    CHECK(Line({"k", "a\u2028b\u2029"}) == "k=\"a\\xe2\\x80\\xa8b\\xe2\\x80\\xa9\"");
+    CHECK(Line({"k", "\u0085"}) == "k=\"\\xc2\\x85\"");
+    CHECK(Line({"k", "\u202e"}) == "k=\"\\xe2\\x80\\xae\"");
+    CHECK(Line({"k", "\u2066"}) == "k=\"\\xe2\\x81\\xa6\"");
+    CHECK(Line({"k", "\u061c"}) == "k=\"\\xd8\\x9c\"");
+    CHECK(Line({"k", "\u2027\u202f\u2065\u206a"}) == "k=\u2027\u202f\u2065\u206a");
+  }
   SUBCASE("with malformed UTF-8") {
     CHECK(Line({"k", "a\xff\u20ac"}) == "k=\"a\\xff\u20ac\"");
     CHECK(Line({"k", "\xe2\x82"}) == "k=\"\\xe2\\x82\"");

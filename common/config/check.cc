@@ -1,0 +1,71 @@
+#include "common/config/check.h"
+
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <string>
+
+#include "common/net/address.h"
+#include "common/net/loop.h"
+
+namespace aphlict::config {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+Error Problem(const std::string& where, const fs::path& path, int error) {
+  return {where + ": " + path.string() + ": " + net::ErrorText(error),
+          error == EACCES || error == EPERM ? EX_NOPERM : EX_CONFIG};
+}
+
+// `path` is absolute in these. A folder, or the next one above it that exists: those below are made when they are
+// needed.
+Result<void> CheckFolder(const std::string& where, const fs::path& path) {
+  std::error_code error;
+  fs::path nearest = path;
+  while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
+  if (!fs::is_directory(nearest, error)) return Problem(where, path, ENOTDIR);
+  if (access(nearest.c_str(), W_OK | X_OK) != 0) return Problem(where, path, errno);
+  return {};
+}
+
+// Does not open it: of a FIFO, this would be the end for who reads it.
+Result<void> CheckFile(const std::string& where, const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return Problem(where, path, EISDIR);
+  if (!fs::exists(path, error)) return CheckFolder(where, path.parent_path());
+  if (access(path.c_str(), W_OK) != 0) return Problem(where, path, errno);
+  return {};
+}
+
+void Collect(const Result<void>& result, std::vector<Error>* problems) {
+  if (!result) problems->push_back(result.error());
+}
+
+}  // namespace
+
+std::vector<Error> CheckFiles(const Settings& settings) {
+  std::vector<Error> problems;
+  const std::string file = settings.file + ": ";
+  for (std::size_t i = 0; i < settings.log_paths.size(); ++i) {
+    Collect(CheckFile(file + "logs[" + std::to_string(i) + "].path", fs::absolute(settings.log_paths[i])), &problems);
+  }
+  if (!settings.pidfile.empty()) Collect(CheckFile(file + "pidfile", fs::absolute(settings.pidfile)), &problems);
+  if (!settings.state.empty()) Collect(CheckFolder("state", fs::absolute(settings.state)), &problems);
+  return problems;
+}
+
+std::vector<Error> CheckAddresses(const Settings& settings) {
+  std::vector<Error> problems;
+  for (const Server& server : settings.servers) {
+    if (auto addresses = net::ResolveNow(server.host, server.port); !addresses) {
+      problems.push_back({server.where + ": " + addresses.error().text, EX_CONFIG});
+    }
+  }
+  return problems;
+}
+
+}  // namespace aphlict::config

@@ -1,0 +1,20 @@
+// Whether what a configuration names outside of itself can be used.
+#pragma once
+
+#include <vector>
+
+#include "common/base/result.h"
+#include "common/config/settings.h"
+
+namespace aphlict::config {
+
+// The logs, the pid file and the state folder: whether they could be written. Leaves no trace: a check that root makes
+// must not leave files behind which the node, as another user, cannot write. Returns every problem, with file and key;
+// `code` is an exit code of sysexits(3).
+std::vector<Error> CheckFiles(const Settings& settings);
+
+// The addresses to listen on: whether their names resolve, which may take a while. Binds nothing, since the node itself
+// may be running. Returns every problem, as CheckFiles() does.
+std::vector<Error> CheckAddresses(const Settings& settings);
+
+}  // namespace aphlict::config

@@ -48,6 +48,7 @@ class Master : public node::Application, private node::Role, private admin::Publ
   void OnAhead(const history::Epoch& epoch) override;
   void Report() override {}  // nobody is above
   void Stop() override {}
+  Time heard() const override { return Now(); }
   std::string own_epoch() const override { return numbering_.epoch(); }
   std::vector<admin::UpstreamStatus> upstreams() const override { return {}; }
   std::uint64_t gaps() const override { return 0; }

@@ -52,8 +52,12 @@ feed::Hello Repeater::MakeHello(const UpstreamGroup& group) {
   return hello;
 }
 
-void Repeater::OnEpochs(const feed::Welcome& welcome) {
-  for (const auto& [epoch, range] : welcome.epochs) node_.history().Mention(epoch, range.floor, Now());
+// A group that is followed for the first time begins with what the upstream has. One that was followed before has
+// missed what an epoch had before that, and is about to be told so.
+void Repeater::OnEpochs(const UpstreamGroup& group, const feed::Welcome& welcome) {
+  for (const auto& [epoch, range] : welcome.epochs) {
+    node_.history().Mention(epoch, group.ever_synchronised() ? 1 : range.floor, Now());
+  }
 }
 
 void Repeater::OnMessage(history::Message message) {
@@ -111,6 +115,12 @@ void Repeater::OnStateChange() {
 void Repeater::Report() {
   node_.RefreshTree();
   for (auto& group : groups_) group->Report(node_.tree());
+}
+
+Time Repeater::heard() const {
+  Time heard = Now();
+  for (const auto& group : groups_) heard = std::min(heard, group->last_heartbeat());
+  return heard;
 }
 
 std::vector<admin::UpstreamStatus> Repeater::upstreams() const {

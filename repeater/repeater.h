@@ -22,7 +22,7 @@ class Repeater : public node::Application, private node::Role, private FollowHan
  private:
   // What the groups bring.
   feed::Hello MakeHello(const UpstreamGroup& group) override;
-  void OnEpochs(const feed::Welcome& welcome) override;
+  void OnEpochs(const UpstreamGroup& group, const feed::Welcome& welcome) override;
   void OnMessage(history::Message message) override;
   void OnGap(const history::Gap& gap) override;
   void OnHeartbeat(const feed::Heartbeat& heartbeat) override;
@@ -33,6 +33,7 @@ class Repeater : public node::Application, private node::Role, private FollowHan
   Result<void> Start() override;
   void Report() override;
   void Stop() override;
+  Time heard() const override;
   std::string own_epoch() const override { return ""; }
   std::vector<admin::UpstreamStatus> upstreams() const override;
   std::uint64_t gaps() const override { return gaps_; }

@@ -101,13 +101,14 @@ void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {
                                    {"node", node_},
                                    {"name", name_},
                                    {"version", welcome.version}});
-  handler_.OnEpochs(welcome);
+  handler_.OnEpochs(*this, welcome);
   handler_.OnStateChange();
 }
 
 void UpstreamGroup::OnHeartbeat(const feed::Heartbeat& heartbeat) {
   if (!connected_) return;
   handler_.OnHeartbeat(heartbeat);
+  last_heartbeat_ = Now();
   if (!heartbeat.live || synchronised_) return;
   synchronised_ = ever_synchronised_ = true;
   failures_ = 0;

@@ -23,7 +23,7 @@ class FollowHandler {
  public:
   virtual ~FollowHandler() = default;
   virtual feed::Hello MakeHello(const UpstreamGroup& group) = 0;
-  virtual void OnEpochs(const feed::Welcome& welcome) = 0;
+  virtual void OnEpochs(const UpstreamGroup& group, const feed::Welcome& welcome) = 0;
   virtual void OnMessage(history::Message message) = 0;
   virtual void OnGap(const history::Gap& gap) = 0;
   virtual void OnHeartbeat(const feed::Heartbeat& heartbeat) = 0;
@@ -49,6 +49,7 @@ class UpstreamGroup : private feed::UpstreamHandler {
   // Whether everything that the present upstream had has come.
   bool synchronised() const { return synchronised_; }
   bool ever_synchronised() const { return ever_synchronised_; }
+  Time last_heartbeat() const { return last_heartbeat_; }
   // The node that is followed, and those above it. Empty when there is none.
   std::string upstream_node() const { return connected_ ? node_ : ""; }
   const std::vector<std::string>& above() const { return above_; }
@@ -96,6 +97,7 @@ class UpstreamGroup : private feed::UpstreamHandler {
   std::string node_;
   std::string name_;
   std::vector<std::string> above_;
+  Time last_heartbeat_{};
   bool connected_ = false;
   bool synchronised_ = false;
   bool ever_synchronised_ = false;

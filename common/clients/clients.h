@@ -74,6 +74,8 @@ class Clients : private server::HttpHandler {
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return clients_.size(); }
+  // Connections that may become clients: accepted, and on their handshake.
+  std::size_t arriving() const { return http_.arriving(); }
   const ClientCounters& counters() const { return counters_; }
 
  private:

@@ -61,13 +61,13 @@ void History::Trim() {
   while (bytes_ > limits_.bytes && entries_.size() > 1) DropFirst();
 }
 
-void History::Expire(Time now, const Epoch& keep) {
+void History::Expire(Time now, const Epoch& keep, Time heard) {
   const auto too_old = [&](const Entry& entry) {
     return entry.gap() != nullptr || now - entry.message()->accepted() > limits_.age;
   };
   while (!entries_.empty() && too_old(entries_.front())) DropFirst();
   std::erase_if(epochs_, [&](const EpochState& state) {
-    return state.epoch != keep && state.positions.empty() && now - state.mentioned > 2 * limits_.age;
+    return state.epoch != keep && state.positions.empty() && heard - state.mentioned > 2 * limits_.age;
   });
 }
 

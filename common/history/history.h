@@ -67,9 +67,10 @@ class History {
 
   // Lets the oldest entries go until the others fit into the bound on bytes. The newest stays, whatever its size.
   void Trim();
-  // Lets go of what is too old, and forgets epochs that nobody has spoken of for twice the history's age.
+  // Lets go of what is too old, and forgets epochs that nobody has spoken of for twice the history's age before
+  // `heard`, which is when those above were last heard of: while they are silent, nothing is known to be forgotten.
   // `keep` is never forgotten (a master's own epoch).
-  void Expire(Time now, const Epoch& keep);
+  void Expire(Time now, const Epoch& keep, Time heard);
 
   // The log's positions: [begin, end).
   std::uint64_t begin() const { return first_; }

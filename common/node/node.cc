@@ -11,7 +11,8 @@ namespace {
 
 constexpr Duration kTickInterval = seconds(1);
 constexpr Duration kDrainCheckInterval = milliseconds(20);
-constexpr Duration kFlushTime = seconds(3);  // after a drain's time, for repeaters to take what they are sent
+// After a drain's time, for handshakes to end and for repeaters to take what they are sent.
+constexpr Duration kLastTime = seconds(3);
 
 // Descriptors for everything but clients: listeners, logs, upstreams, a few hundred repeaters and operators.
 constexpr std::size_t kReservedDescriptors = 256;
@@ -171,6 +172,7 @@ void Node::SetReady(bool ready) {
 
 void Node::BeginDrain(std::function<void()> drained) {
   drained_ = std::move(drained);
+  drain_check_.Start(Duration::zero(), kDrainCheckInterval);
   if (draining_) return;
   draining_ = true;
   drain_until_ = Now() + settings_.drain_time;
@@ -181,7 +183,6 @@ void Node::BeginDrain(std::function<void()> drained) {
   admin_->RefusePublishes(true);
   if (downstreams_) downstreams_->AskToMove();
   if (clients_) clients_->BeginDrain(settings_.drain_time);
-  drain_check_.Start(Duration::zero(), kDrainCheckInterval);
 }
 
 Result<void> Node::EndDrain() {
@@ -198,7 +199,8 @@ Result<void> Node::EndDrain() {
 
 void Node::CheckDrained() {
   if (clients_ && clients_->size() > 0) return;
-  if (downstreams_ && !downstreams_->flushed() && Now() < drain_until_ + kFlushTime) return;
+  const bool waits_for_others = (clients_ && clients_->arriving() > 0) || (downstreams_ && !downstreams_->flushed());
+  if (waits_for_others && Now() < drain_until_ + kLastTime) return;
   drain_check_.Stop();
   log_.Info("drained");
   if (drained_) std::exchange(drained_, nullptr)();
@@ -253,7 +255,7 @@ void Node::EndTurn() {
 }
 
 void Node::Tick() {
-  history_.Expire(Now(), role_.own_epoch());
+  history_.Expire(Now(), role_.own_epoch(), role_.heard());
   // A node that is further down says so in its status.
   const std::string own_epoch = role_.own_epoch();
   if (const history::EpochState* state = history_.Find(own_epoch)) {

@@ -44,6 +44,8 @@ class Role {
   virtual void Report() = 0;
   // Lets go of everything: nothing comes in any more.
   virtual void Stop() = 0;
+  // Up to when the role has heard from everybody above; now, if there is nobody.
+  virtual Time heard() const = 0;
   // An epoch that the history must not forget, or empty.
   virtual std::string own_epoch() const = 0;
   virtual std::vector<admin::UpstreamStatus> upstreams() const = 0;

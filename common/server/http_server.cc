@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -26,6 +27,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   ConnectionId id() const { return id_; }
   const net::Stream* stream() const { return stream_.get(); }
+  bool arriving() const { return requests_ == 0; }
 
   void OnBytes(std::string_view bytes) override {
     unread_.append(bytes);
@@ -244,6 +246,11 @@ void HttpServer::Sweep() {
   for (const ConnectionId id : Ids()) {
     if (const auto found = connections_.find(id); found != connections_.end()) found->second->CheckTime(now);
   }
+}
+
+std::size_t HttpServer::arriving() const {
+  return static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(),
+                                                [](const auto& each) { return each.second->arriving(); }));
 }
 
 std::vector<ConnectionId> HttpServer::Ids() const {

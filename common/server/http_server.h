@@ -79,6 +79,8 @@ class HttpServer : private net::ListenerHandler {
   std::string PeerOf(ConnectionId connection) const;
 
   std::size_t connections() const { return connections_.size() + upgraded_; }
+  // Those that have not asked for anything yet.
+  std::size_t arriving() const;
   const HttpCounters& counters() const { return counters_; }
 
  private:

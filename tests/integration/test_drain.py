@@ -109,6 +109,14 @@ def test_sigusr2_begins_and_ends_a_drain_without_exit(relay, master):
     assert relay.connect(repeater, "client") is not None
 
 
+def test_a_node_that_was_drained_by_sigusr2_exits_on_sigterm(relay, master):
+    repeater = relay.repeater(master, options=["--drain=0"])
+    repeater.send_signal(signal.SIGUSR2)
+    repeater.wait_for_log("drained")
+    repeater.ask_to_stop()
+    assert repeater.wait_for_exit() == 0
+
+
 def test_a_draining_master_answers_publishes_503_and_its_repeaters_have_everything(relay):
     master = relay.master("--drain=3600")
     witness = relay.client(relay.repeater(master), subscribe=[PHID])

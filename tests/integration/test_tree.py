@@ -371,6 +371,38 @@ def test_what_is_missed_for_longer_than_history_holds_is_logged_as_a_gap_and_the
     assert len(client.messages) == 2
 
 
+def test_what_of_a_new_epoch_had_left_before_a_repeater_was_back_is_a_gap(relay):
+    ports = {"admin": f"127.0.0.1:{unused_port()}", "repeaters": f"127.0.0.1:{unused_port()}"}
+    master = relay.master(**ports)
+    repeater = relay.repeater(master, repeaters=FEED)
+    leaf = relay.repeater(repeater)
+    repeater.freeze()
+    master.kill()
+    master = relay.master(**ports, limits={"history.bytes": 2000})
+    for number in range(20):
+        master.publish(message(PHID, number=number))
+    repeater.thaw()
+    for node in (repeater, leaf):
+        gap = node.wait_for_log("gap").fields
+        assert (gap["from"], gap["to"]) == ("1", str(20 - master.status()["history.size"]))
+
+
+def test_a_repeater_whose_upstream_is_gone_for_long_still_knows_where_it_was(relay, tmp_path):
+    ports = {"admin": f"127.0.0.1:{unused_port()}", "repeaters": f"127.0.0.1:{unused_port()}"}
+    limits = {"history.seconds": 1}
+    master = relay.master(f"--state={tmp_path}/state", **ports, limits=limits)
+    repeater = relay.repeater(master, limits=limits)
+    client = relay.client(repeater, subscribe=[PHID])
+    client.expect(master.publish(message(PHID)))
+    master.kill()
+    time.sleep(4)  # longer than twice the history's age, after which an epoch may be forgotten
+    master = relay.master(f"--state={tmp_path}/state", **ports, limits=limits)
+    texts = [master.publish(message(PHID, number=number)) for number in range(3)]
+    client.expect(*texts)
+    assert not repeater.events("gap")
+    assert repeater.status()["gaps"] == 0
+
+
 def test_a_new_repeater_is_told_of_no_gap(relay):
     master = relay.master(limits={"history.seconds": 1})
     for _ in range(5):

@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -53,11 +54,32 @@ def wait_until(condition, what, deadline=DEADLINE):
         time.sleep(0.01)
 
 
+DEFAULT_PORTS = range(22280, 22284)
+
+
+def _ports():
+    """Ports below those that the kernel gives out by itself, a range for each of pytest's worker processes.
+
+    A port of the kernel's range may become the near end of any connection between looking and listening.
+    """
+    first_of_the_kernel = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    size = 5000
+    end = first_of_the_kernel - worker * size
+    start = secrets.randbelow(size)  # so that a run does not meet what another has left
+    ports = (end - 1 - (start + n) % size for n in range(size))
+    return itertools.cycle(port for port in ports if port not in DEFAULT_PORTS)
+
+
+_next_ports = _ports()
+
+
 def unused_port():
     """A port on which nothing listens, for what must fail at first, or must come back at the same place."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for port in _next_ports:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def shorten(text, limit=200):

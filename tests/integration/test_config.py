@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from relay import message, request, run_to_end, unused_port, wait_until
+from relay import DEFAULT_PORTS, message, request, run_to_end, unused_port, wait_until
 
 OK, USAGE, UNAVAILABLE, NO_PERMISSION, CONFIG = 0, 64, 69, 77, 78
 ROLES = ["master", "repeater"]
@@ -140,7 +140,7 @@ def test_a_master_has_no_option_of_repeaters():
 
 def test_the_two_commands_are_complete_without_any_file(relay):
     """On their default ports, which are those that Phabricator's documentation names."""
-    for port in (22280, 22281, 22282, 22283):
+    for port in DEFAULT_PORTS:
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

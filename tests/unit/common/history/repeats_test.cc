@@ -1,0 +1,99 @@
+#include "common/history/repeats.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "tests/unit/support/messages.h"
+
+namespace aphlict::history {
+namespace {
+
+using testing::At;
+
+TEST_CASE("the second of two messages with one uniqueID is a repeat") {
+  Repeats repeats;
+  CHECK_FALSE(repeats.Seen("dog", "u1", At(0)));
+  CHECK(repeats.Seen("dog", "u1", At(1)));
+  CHECK(repeats.Seen("dog", "u1", At(2)));
+  CHECK_FALSE(repeats.Seen("dog", "u2", At(3)));
+  CHECK(repeats.size() == 2);
+
+  SUBCASE("but not in another instance") {
+    CHECK_FALSE(repeats.Seen("cat", "u1", At(4)));
+    CHECK(repeats.Seen("cat", "u1", At(5)));
+  }
+}
+
+TEST_CASE("a message without a uniqueID is never a repeat") {
+  Repeats repeats;
+  CHECK_FALSE(repeats.Seen("dog", "", At(0)));
+  CHECK_FALSE(repeats.Seen("dog", "", At(0)));
+  CHECK(repeats.size() == 0);
+  repeats.Forget("dog", "");
+}
+
+TEST_CASE("instance and uniqueID are told apart, not run together") {
+  Repeats repeats;
+  CHECK_FALSE(repeats.Seen("a", "bc", At(0)));
+  CHECK_FALSE(repeats.Seen("ab", "c", At(0)));
+  CHECK_FALSE(repeats.Seen("", "abc", At(0)));
+  CHECK_FALSE(repeats.Seen("a", std::string("b\0c", 3), At(0)));
+  CHECK(repeats.Seen("a", "bc", At(0)));
+  CHECK(repeats.size() == 4);
+}
+
+TEST_CASE("a uniqueID is forgotten after the age, counted from when it was first seen") {
+  Repeats repeats(seconds(120));
+  CHECK_FALSE(repeats.Seen("dog", "u", At(0)));
+  CHECK(repeats.Seen("dog", "u", At(119'000)));
+  CHECK(repeats.Seen("dog", "u", At(120'000)));
+  CHECK_FALSE(repeats.Seen("dog", "u", At(120'001)));
+  CHECK(repeats.Seen("dog", "u", At(240'000)));
+
+  SUBCASE("and gives its room back") {
+    for (int i = 0; i < 100; ++i) repeats.Seen("dog", std::to_string(i), At(240'000));
+    CHECK(repeats.size() == 101);
+    repeats.Seen("dog", "last", At(1'000'000));
+    CHECK(repeats.size() == 1);
+  }
+}
+
+TEST_CASE("past the bound, the oldest is forgotten") {
+  Repeats repeats(seconds(120), 3);
+  for (const char* id : {"a", "b", "c", "d"}) CHECK_FALSE(repeats.Seen("dog", id, At(0)));
+  CHECK(repeats.size() == 3);
+  CHECK(repeats.Seen("dog", "d", At(1)));
+  CHECK_FALSE(repeats.Seen("dog", "a", At(1)));
+  CHECK(repeats.size() <= 3);
+}
+
+// Room is made before it is known whether any is needed.
+TEST_CASE("a repeat of the oldest is told although the set is full" * doctest::should_fail()) {
+  Repeats repeats(seconds(120), 3);
+  for (const char* id : {"a", "b", "c"}) repeats.Seen("dog", id, At(0));
+  CHECK(repeats.Seen("dog", "a", At(1)));
+}
+
+TEST_CASE("what came to nothing can be taken back, and is no repeat when it is tried again") {
+  Repeats repeats;
+  for (const char* id : {"a", "b", "c"}) repeats.Seen("dog", id, At(0));
+  repeats.Forget("dog", "b");
+  CHECK(repeats.size() == 2);
+  CHECK(repeats.Seen("dog", "a", At(1)));
+  CHECK(repeats.Seen("dog", "c", At(1)));
+  CHECK_FALSE(repeats.Seen("dog", "b", At(60'000)));
+
+  SUBCASE("with an age of its own") {
+    CHECK(repeats.Seen("dog", "b", At(150'000)));
+    CHECK_FALSE(repeats.Seen("dog", "a", At(150'000)));
+  }
+  SUBCASE("and what is not there stays so") {
+    repeats.Forget("cat", "a");
+    repeats.Forget("dog", "z");
+    CHECK(repeats.size() == 3);
+  }
+}
+
+}  // namespace
+}  // namespace aphlict::history

@@ -150,6 +150,37 @@ TEST_CASE("a replay has fallen behind when the history has lost what was fanned 
   CHECK(replay.fell_behind(stage.history));
 }
 
+TEST_CASE("a message that came late is replayed by its age, not by its place") {
+  Stage stage;
+  stage.subscriptions.Subscribe(stage.subscriber, "a");
+  for (const int second : {5, 1, 6}) stage.Add({"a"}, second);
+  stage.FanOut();
+  Replay replay = stage.Start(5);
+  CHECK(stage.Rest(replay) == Sequences{1, 3});
+}
+
+TEST_CASE("a gap of the history is passed over") {
+  Stage stage;
+  stage.subscriptions.Subscribe(stage.subscriber, "a");
+  stage.Add({"a"}, 10);
+  stage.FanOut();
+  Replay replay = stage.Start(0);
+  stage.history.AddGap({kEpoch, 2, 2}, Time(seconds(10)));
+  ++stage.live;
+  CHECK(stage.Rest(replay) == Sequences{1});
+}
+
+TEST_CASE("a page with more subscriptions than there are messages looks at the messages") {
+  Stage stage;
+  for (int i = 0; i < 2000; ++i) stage.subscriptions.Subscribe(stage.subscriber, "PHID-" + std::to_string(i));
+  stage.Add({"PHID-5"}, 10);
+  stage.Add({"other"}, 10);
+  stage.Add({"PHID-7"}, 5);
+  stage.FanOut();
+  Replay replay = stage.Start(10);
+  CHECK(stage.Rest(replay) == Sequences{1});
+}
+
 TEST_CASE("the index gives every message of a PHID, and forgets those that have left") {
   std::mt19937 random(20261125);
   Stage stage;

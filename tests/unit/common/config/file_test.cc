@@ -115,7 +115,7 @@ TEST_CASE("a server gets its type's address and port where it does not say other
   }
   SUBCASE("and knows where it was set") {
     const Settings settings = Good(Role::kMaster, R"({"servers": [{"type": "client"}, {"type": "repeater"}]})");
-    CHECK(settings.servers[1].where == "servers[1]");
+    CHECK(settings.servers[1].where == "f.json: servers[1]");
   }
 }
 
@@ -154,25 +154,25 @@ TEST_CASE("a problem with a server names it, the key and the line") {
   }
 }
 
-TEST_CASE("an upstream is a list of groups, each of which is a URL, a list of URLs, or an object with instances") {
+TEST_CASE("an upstream is a list of groups, each of which is a list of URLs, or an object with instances") {
   const auto upstream = [](const std::string& value) {
     return Good(Role::kRepeater, R"({"upstream": )" + value + "}").upstream;
   };
   SUBCASE("one URL") {
-    const auto groups = upstream(R"("http://a:1")");
+    const auto groups = upstream(R"([["http://a:1"]])");
     REQUIRE(groups.size() == 1);
     CHECK(Urls(groups[0]) == "http://a:1");
     CHECK(groups[0].instances.empty());
   }
   SUBCASE("two masters") {
-    const auto groups = upstream(R"(["http://a:1", "http://b:2"])");
+    const auto groups = upstream(R"([["http://a:1"], ["http://b:2"]])");
     REQUIRE(groups.size() == 2);
     CHECK(Urls(groups[1]) == "http://b:2");
   }
   SUBCASE("two ways to one master, and another") {
     const auto groups = upstream(R"([["http://a:1", "http://[::1]:2/feed/"],
                                      {"urls": ["http://b:1"], "instances": ["dog", "cat"]},
-                                     {"urls": "http://c:1", "instances": null}])");
+                                     {"urls": ["http://c:1"], "instances": null}])");
     REQUIRE(groups.size() == 3);
     CHECK(Urls(groups[0]) == "http://a:1 http://[::1]:2");
     CHECK(groups[0].urls[1].path == "/feed/");
@@ -188,25 +188,31 @@ TEST_CASE("a problem with an upstream names the group, the key and the line") {
   const auto problem = [](const std::string& value) {
     return Problems(Role::kRepeater, "{\n\"upstream\":\n" + value + "}");
   };
-  CHECK(Problems(Role::kMaster, R"({"upstream": "http://a:1"})") ==
+  CHECK(Problems(Role::kMaster, R"({"upstream": [["http://a:1"]]})") ==
         "upstream: a master has no upstream; run aphlict-repeater (line 1)");
-  CHECK(problem("7") == "upstream: expected a list of groups, got a number (line 3)");
-  CHECK(problem("{}") == "upstream: expected a list of groups, got an object (line 3)");
+  CHECK(problem("7") == "upstream: expected a list of groups, each a list of URLs, got a number (line 3)");
+  CHECK(problem(R"("http://a:1")") ==
+        "upstream: expected a list of groups, each a list of URLs, got a string (line 3)");
+  CHECK(problem("[]") == "upstream: expected at least one group (line 3)");
+  CHECK(problem(R"(["http://a:1"])") == "upstream[0]: expected a list of URLs, got a string (line 3)");
+  CHECK(problem("{}") == "upstream: expected a list of groups, each a list of URLs, got an object (line 3)");
   CHECK(problem("[7]") == "upstream[0]: expected a list of URLs, got a number (line 3)");
   CHECK(problem("[[]]") == "upstream[0]: expected at least one URL (line 3)");
   CHECK(problem(R"([["http://a:1", 7]])") == "upstream[0][1]: expected a URL, got a number (line 3)");
-  CHECK(problem("[\"http://a:1\",\n{}]") == "upstream[1].urls: is missing (line 4)");
+  CHECK(problem("[[\"http://a:1\"],\n{}]") == "upstream[1].urls: is missing (line 4)");
   CHECK(problem(R"([{"urls": {}}])") == "upstream[0].urls: expected a list of URLs, got an object (line 3)");
-  CHECK(problem(R"([{"urls": "http://a:1", "instances": "dog"}])") ==
+  CHECK(problem(R"([{"urls": ["http://a:1"], "instances": "dog"}])") ==
         "upstream[0].instances: expected a list of instances, got a string (line 3)");
-  CHECK(problem(R"([{"urls": "http://a:1", "instances": [7]}])") ==
+  CHECK(problem(R"([{"urls": ["http://a:1"], "instances": []}])") ==
+        "upstream[0].instances: expected at least one instance; without this key, it is all (line 3)");
+  CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [7]}])") ==
         "upstream[0].instances: expected a name, got a number (line 3)");
-  CHECK(
-      problem(R"([{"urls": "http://a:1", "instances": [""]}])").starts_with("upstream[0].instances: expected a name"));
+  CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [""]}])")
+            .starts_with("upstream[0].instances: expected a name"));
   CHECK(problem(R"([["https://a:1"]])").starts_with("upstream[0][0]: https://a:1: TLS is not available"));
   for (const char* url : {"", "a:1", "http://", "ftp://a", "http://a:0", "http://u@a", "http://a:1#x"}) {
     CAPTURE(url);
-    CHECK(problem("[\"" + std::string(url) + "\"]").starts_with("upstream[0]: "));
+    CHECK(problem("[[\"" + std::string(url) + "\"]]").starts_with("upstream[0][0]: "));
   }
 }
 
@@ -263,6 +269,7 @@ TEST_CASE("a further key of the wrong type is named, with its line") {
   CHECK(ProblemsOfBoth(R"({"logs": [7]})") == "logs[0]: expected an object, got a number (line 1)");
   CHECK(ProblemsOfBoth("{\"logs\": [{\"path\": \"/a\"},\n{}]}") == "logs[1].path: is missing (line 2)");
   CHECK(ProblemsOfBoth(R"({"logs": [{"path": 7}]})") == "logs[0].path: expected a string, got a number (line 1)");
+  CHECK(ProblemsOfBoth(R"({"logs": [{"path": ""}]})") == "logs[0].path: expected a file, got nothing (line 1)");
   CHECK(ProblemsOfBoth(R"({"log.level": "loud"})").starts_with("log.level: "));
   CHECK(ProblemsOfBoth(R"({"public.url": "here"})").starts_with("public.url: "));
   CHECK(Problems(Role::kMaster, R"({"state": 7})") == "state: expected a string, got a number (line 1)");
@@ -386,13 +393,13 @@ TEST_CASE("every problem is told, in the order of the file") {
   CHECK(Problems(Role::kRepeater, R"({
     "servers": [{"type": "client", "port": -1},
                 {"typ": "client"}],
-    "upstream": ["nowhere"],
+    "upstream": [["nowhere"]],
     "limits": {"clients": "x", "client": 1},
     "pidfile": []
   })") == R"(servers[0].port: expected a number from 0 to 65535 (line 2)
 servers[1].typ: unknown key; did you mean `type`? (line 3)
 servers[1].type: expected "admin", "client" or "repeater" (line 3)
-upstream[0]: )" +
+upstream[0][0]: )" +
               ParseUpstreamUrl("nowhere").error().text + R"( (line 4)
 limits.clients: expected a whole number from 0 to 100000000, got a string (line 5)
 limits.client: unknown key; did you mean `clients`? (line 5)

@@ -71,11 +71,19 @@ void Tree::Update(Node& node, const std::string& instance, const Counts& counts,
     });
     if (oldest == node.by_change.end()) break;
     node.instances.erase(oldest->second);
-    if (const auto sum = totals_.find(oldest->second); sum != totals_.end() && sum->second.clients_active == 0) {
-      totals_.erase(sum);
-    }
+    DropTotalUnlessShared(oldest->second);
     node.by_change.erase(oldest);
   }
+}
+
+// A name that a browser chose, and that nobody counts in any more, goes with its sum.
+void Tree::DropTotalUnlessShared(const std::string& instance) {
+  const auto counts = [&](const Node& node) { return node.instances.count(instance) != 0; };
+  if (counts(own_) ||
+      std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& each) { return counts(each.second); })) {
+    return;
+  }
+  totals_.erase(instance);
 }
 
 Result<void> Tree::Apply(SourceId source, std::string_view address, const json::Value& report, Time now) {
@@ -186,7 +194,7 @@ std::string Tree::EncodeReport(std::uint64_t* mark) const {
   for (const auto& [id, node] : nodes_) write(node);
   out.EndArray().Key("gone").StartArray();
   for (const auto& [change, id] : departures_) {
-    if (change > *mark && *mark != 0) out.String(id);
+    if (change > *mark && *mark != 0 && nodes_.count(id) == 0) out.String(id);  // else it is back
   }
   out.EndArray().EndObject();
   *mark = change_;

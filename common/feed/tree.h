@@ -90,6 +90,7 @@ class Tree {
   void Update(Node& node, const std::string& instance, const Counts& counts, std::uint64_t revision);
   Result<void> ApplyNode(SourceId source, std::string_view address, const json::Value& object, Time now);
   void Leave(SourceId source, const std::string& id);
+  void DropTotalUnlessShared(const std::string& instance);
 
   std::size_t most_instances_;
   std::uint64_t change_ = 0;

@@ -16,11 +16,13 @@ Instance* Instances::Get(std::string_view name) {
     return &*known->second;
   }
   if (instances_.size() >= most_) {
-    auto unused = instances_.begin();
-    for (int i = 0; i < kLookedAt && unused != instances_.end() && unused->in_use(); ++i) ++unused;
-    if (unused == instances_.end() || unused->in_use()) return nullptr;
-    by_name_.erase(unused->name);
-    instances_.erase(unused);
+    // Those in use go to the back, so that the next search begins behind them.
+    for (int i = 0; i < kLookedAt && instances_.front().in_use(); ++i) {
+      instances_.splice(instances_.end(), instances_, instances_.begin());
+    }
+    if (instances_.front().in_use()) return nullptr;
+    by_name_.erase(instances_.front().name);
+    instances_.pop_front();
   }
   instances_.emplace_back();
   instances_.back().name = std::string(name);

@@ -10,13 +10,15 @@ namespace aphlict::history {
 
 bool Repeats::Seen(std::string_view instance, std::string_view unique_id, Time now) {
   if (unique_id.empty()) return false;
-  while (!order_.empty() && (now - order_.front().first > age_ || order_.size() >= most_)) {
+  const auto drop_oldest = [this] {
     seen_.erase(order_.front().second);
     order_.pop_front();
-  }
+  };
+  while (!order_.empty() && now - order_.front().first > age_) drop_oldest();
   const std::uint64_t hash = Hash(instance, unique_id);
   if (!seen_.insert(hash).second) return true;
   order_.emplace_back(now, hash);
+  if (order_.size() > most_) drop_oldest();
   return false;
 }
 

@@ -48,6 +48,9 @@ Result<std::unique_ptr<Listener>> Listener::Bind(Loop& loop, const Address& addr
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 4);
   SetOption(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
   if (bind(descriptor, address.get(), address.length()) != 0) return failed("bind");
+  // With this option, which is for what an earlier process has left, the kernel would let a second socket bind to the
+  // same address until one of them listens. It is set again then, and inherited.
+  SetOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 0);
   return std::unique_ptr<Listener>(new Listener(loop, descriptor, handler));
 }
 
@@ -58,6 +61,7 @@ Listener::Listener(Loop& loop, int descriptor, ListenerHandler* handler)
 }
 
 Result<void> Listener::Start() {
+  SetOption(descriptor_, SOL_SOCKET, SO_REUSEADDR, 1);
   if (listen(descriptor_, kBacklog) != 0) {
     return Error{"listen on " + local_address().ToString() + ": " + ErrorText(errno), ExitCode(errno)};
   }

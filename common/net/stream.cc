@@ -122,7 +122,9 @@ void Stream::Flush() {
       return;
     }
   }
-  if (shutdown_) shutdown(descriptor_, SHUT_WR);
+  if (!shutdown_) return;
+  shutdown(descriptor_, SHUT_WR);
+  if (read_ended_) End("end of stream");
 }
 
 void Stream::Consume(std::size_t sent) {

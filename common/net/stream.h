@@ -75,6 +75,9 @@ class Stream {
 
   // Bytes queued and not yet taken by the kernel.
   std::size_t unsent() const { return unsent_; }
+  // Whether nothing can come or go any more: it has failed, or the peer has closed its side and has been sent
+  // everything.
+  bool spent() const { return ended_ || (read_ended_ && unsent_ == 0); }
   // When the kernel last took some of them. Meaningful while unsent() > 0.
   Time last_progress() const { return last_progress_; }
   // Asks for one OnDrained().
@@ -83,7 +86,7 @@ class Stream {
   void PauseReading();
   void ResumeReading();
 
-  // Half-closes once all that is queued is sent.
+  // Half-closes once all that is queued is sent. Where the peer has closed its side before, that is the end.
   void ShutdownWhenSent();
 
   // The other end, or an empty address if the connection is gone. Costs a system call.

@@ -316,6 +316,7 @@ TEST_CASE("what the configuration names must be usable, and the check leaves no 
   CHECK(ExitOfMaster({"--state", path + "/f.json"}) == "78: state: " + path + "/f.json: ENOTDIR: not a directory");
 
   SUBCASE("every problem of it is told") {
+    file(R"("logs": [{"path": ")" + path + R"("}])");  // over the one with the pid file
     const std::string text = ExitOfMaster({"--config", logs, "--state", path + "/f.json", "--admin", "x"});
     CHECK(text.starts_with("78: --admin: "));
     CHECK(text.find(": logs[0].path: ") != std::string::npos);

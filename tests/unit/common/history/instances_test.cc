@@ -104,8 +104,7 @@ TEST_CASE("however many are in use, none of them makes room") {
   for (int i = 0; i < 1000; ++i) CHECK(instances.Find(std::to_string(i)) != nullptr);
 }
 
-// The search for one that is not in use looks at the first 256 only, and begins at the same ones each time.
-TEST_CASE("one that is not in use makes room although hundreds before it are in use" * doctest::should_fail()) {
+TEST_CASE("one that is not in use makes room although hundreds before it are in use") {
   Instances instances(1000);
   for (int i = 0; i < 1000; ++i) instances.Get(std::to_string(i))->clients_active = i < 500 ? 1 : 0;
   bool found = false;

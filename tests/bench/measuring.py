@@ -132,6 +132,7 @@ class Outcome:
         self.failures = {}  # subject -> text
         self.absent = {}  # subject -> why
         self.bars = []
+        self.notes = {}
         self.foreign = 0.0
         self.split = {}  # (subject, metric) -> [Cpu summed over the rounds, number of units]
 
@@ -168,6 +169,17 @@ class Outcome:
             return None
         return statistics.median(a / b if b else math.inf for a, b in zip(one.values, other.values))
 
+    def add_difference(self, subject, metric, one, other, divided_by=1):
+        """A figure that is what one has more than the other, round by round."""
+        one, other = self.series(*one), self.series(*other)
+        if one and other and len(one.values) == len(other.values):
+            for a, b in zip(one.values, other.values):
+                self.add(subject, metric, one.unit, (a - b) / divided_by)
+
+    def note(self, text, value):
+        if value is not None:
+            self.notes[text] = value
+
     def bar(self, text, value, limit, needs=None, unit=""):
         """`value` must be at most `limit`. `needs` names a subject without which there is no value."""
         if value is not None:
@@ -194,7 +206,7 @@ class Outcome:
                 if (subject, metric) in self.split:
                     figures[subject][metric]["user_part"] = self.split[subject, metric][0].user_part
         return {"scenario": self.name, "figures": figures, "failures": self.failures, "absent": self.absent,
-                "bars": self.bars, "foreign_cores": round(self.foreign, 2)}
+                "bars": self.bars, "notes": self.notes, "foreign_cores": round(self.foreign, 2)}
 
 
 def alternate(bench, outcome, subjects, measure):

@@ -94,6 +94,17 @@ class GatheringFloor(Floor):
     options = ("--gather",)
 
 
+class RelayedFloor(Floor):
+    """The floor behind a bare TCP relay."""
+
+    name = "floor behind a TCP relay"
+
+    def start(self):
+        super().start()
+        relay = self.serve("tcp-relay", [self.bench.program("tests/bench/aphlict-tcp-relay"), self.client_address])
+        self.client_address = relay.address("client")
+
+
 class Relay(Peer):
     """A master and one repeater, as in production: clients on the repeater."""
 
@@ -118,7 +129,7 @@ class Relay(Peer):
             [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{self.feed_address}",
              "--clients", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
         )
-        repeater.wait_for(r"event=synchronised\b|\bsynchronised\b")
+        repeater.wait_for(r"\bsynchronised\b")
         self.client_address = repeater.address("client")
 
 
@@ -139,6 +150,22 @@ class ServingMaster(Relay):
     def start(self):
         self.start_master("--clients", "127.0.0.1:0")
         self.client_address = self.master.address("client")
+
+
+def relay_of(count):
+    """A master with so many repeaters."""
+
+    class RelayOfMany(Relay):
+        name = f"master with {count} repeaters"
+
+        def start(self):
+            self.start_master()
+            self.client_addresses = []
+            for number in range(count):
+                self.start_repeater(f"repeater-{number + 1}")
+                self.client_addresses.append(self.client_address)
+
+    return RelayOfMany
 
 
 class NodeWs(Peer):

@@ -22,6 +22,8 @@ def table(outcome):
         lines.append(f"  {subject:{width}}  FAILED: {why}")
     for subject, why in outcome.absent.items():
         lines.append(f"  {subject:{width}}  left out: {why}")
+    for text, value in outcome.notes.items():
+        lines.append(f"  {text}: {figure(value)}")
     for bar in outcome.bars:
         value = "" if bar["value"] is None else f" {figure(bar['value'])}{bar['unit']}"
         lines.append(f"  {bar['verdict']:>6}{value}  {bar['bar']}")

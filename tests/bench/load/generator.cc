@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -109,14 +110,13 @@ std::string Generator::Run(const Options& options) {
   if (options.word() == "storm") return Storm(options);
   if (options.word() == "publish") return Publish(options);
   if (options.word() == "ping") return Ping(options);
-  if (options.word() == "wait") return Wait(options);
   if (options.word() == "reset") return Reset();
   throw Failure("unknown command: " + options.word());
 }
 
-void Generator::Problem(std::uint64_t Counters::*counter, const std::string& what) {
-  ++(counters_.*counter);
-  if (counters_.first_problem.empty()) counters_.first_problem = what;
+void Generator::Problem(std::uint64_t Wrongs::*counter, const std::string& what) {
+  ++(wrongs_.*counter);
+  if (wrongs_.first_problem.empty()) wrongs_.first_problem = what;
 }
 
 Generator::Order& Generator::order_of(const Client& client) {
@@ -169,13 +169,13 @@ std::string Generator::Reset() {
   groups_.clear();
   feed_ = {};
   followers_ = 0;
+  wrongs_ = {};
   return R"("connected":0)";
 }
 
 double Generator::OpenClients(std::uint32_t at_once, double timeout) {
   const Nanoseconds start = Now();
   const Nanoseconds deadline = start + static_cast<Nanoseconds>(timeout * 1e9);
-  counters_ = {};
   opening_ = 0;
   std::uint32_t next = 0;
   do {
@@ -190,7 +190,7 @@ double Generator::OpenClients(std::uint32_t at_once, double timeout) {
       poller_.Turn(more ? 0 : std::min(deadline, Now() + kSecond),
                    [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });
     }
-    if (counters_.closed > 0) throw Failure("a client was not let in: " + counters_.first_problem);
+    if (wrongs_.closed > 0) throw Failure("a client was not let in: " + wrongs_.first_problem);
     if (Now() > deadline) throw Failure(Format("%u clients are not connected after %.0f s", opening_, timeout));
   } while (opening_ > 0 || next < clients_.size());
   return Seconds(Now() - start);
@@ -229,7 +229,7 @@ void Generator::LoseClient(std::uint32_t index, const std::string& why) {
     CloseClient(index);  // that the server closes it is what it is there for
     return;
   }
-  Problem(&Counters::closed, Format("client %u: ", index) + why);
+  Problem(&Wrongs::closed, Format("client %u: ", index) + why);
   CloseClient(index);
 }
 
@@ -263,8 +263,20 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
     frames += MaskedFrame(kText, Replace(population.subscribe, "%P", phids));
   }
   if (population.sync) frames += MaskedFrame(kText, kPing);
-  // One send() each, as a browser does it; the sizes fit into any send buffer.
+  // A page sends them one right after the other; they fit into any send buffer.
   if (!frames.empty()) send(client.descriptor, frames.data(), frames.size(), MSG_NOSIGNAL);
+}
+
+void Generator::Opened(Client& client) {
+  client.state = State::kOpen;
+  --opening_;
+  Order& order = order_of(client);
+  client.next = static_cast<std::uint32_t>(order.sequences.size());
+  if (client.stalled) {
+    poller_.Forget(client.descriptor);
+  } else {
+    ++order.clients;
+  }
 }
 
 // What followers say each second, in as few bytes as the protocol lets them.
@@ -330,15 +342,7 @@ void Generator::OnClientBytes(std::uint32_t index, const char* data, std::size_t
     client.unread.erase(0, end + 4);
     SendSubscribe(client, index);
     if (!populations_[client.population].feed && !populations_[client.population].sync) {
-      client.state = State::kOpen;
-      --opening_;
-      Order& order = order_of(client);
-      client.next = static_cast<std::uint32_t>(order.sequences.size());
-      if (client.stalled) {
-        poller_.Forget(client.descriptor);
-      } else {
-        ++order.clients;
-      }
+      Opened(client);
     }
     if (client.unread.empty()) return;
   }
@@ -403,38 +407,27 @@ std::size_t Generator::OnOtherFrame(std::uint32_t index, const char* data, std::
   if (population.feed && (byte(0) & 0x0f) == kText) {
     if (opens && payload.find(R"("heartbeat")") != std::string_view::npos &&
         payload.find(R"("live":true)") != std::string_view::npos) {
-      client.state = State::kOpen;
-      --opening_;
+      Opened(client);
       ++followers_;
-      ++feed_.clients;
-      client.next = static_cast<std::uint32_t>(feed_.sequences.size());
     }
     return frame_bytes;
   }
   if (payload == kPong) {
-    ++counters_.pongs;
+    ++pongs_;
     last_progress_ = Now();
     if (!opens) return frame_bytes;
-    client.state = State::kOpen;
-    --opening_;
-    Order& order = order_of(client);
-    client.next = static_cast<std::uint32_t>(order.sequences.size());
-    if (client.stalled) {
-      poller_.Forget(client.descriptor);
-    } else {
-      ++order.clients;
-    }
+    Opened(client);
     return frame_bytes;
   }
   if (!template_ || opens) {
     // A follower is first sent what the history holds.
-    if (!population.feed) Problem(&Counters::garbled, "a message before anything was published");
+    if (!population.feed) Problem(&Wrongs::garbled, "a message before anything was published");
     return frame_bytes;
   }
   if (Learn(population.wire, data, head_bytes, frame_bytes)) {
     Deliver(client, data + population.wire.body_at, population.wire.body_compared);
   } else {
-    Problem(&Counters::garbled, "an unknown frame: " + std::string(payload.substr(0, 100)));
+    Problem(&Wrongs::garbled, "an unknown frame: " + std::string(payload.substr(0, 100)));
   }
   return frame_bytes;
 }
@@ -471,34 +464,34 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
   Order& order = order_of(client);
   const auto sequence = template_->SequenceOf(body, available);
   if (!sequence || *sequence < first_sequence_ || *sequence >= next_sequence_) {
-    return Problem(&Counters::garbled, "a message that was not published in this run");
+    return Problem(&Wrongs::garbled, "a message that was not published in this run");
   }
   Message& message = messages_[*sequence - first_sequence_];
   if (!populations_[client.population].feed && message.group != client.group) {
-    return Problem(&Counters::misdelivered,
+    return Problem(&Wrongs::misdelivered,
                    Format("message %u for group %u reached one of group %u", *sequence, message.group, client.group));
   }
   const auto begin = order.sequences.begin();
   const auto known = std::find(begin, order.sequences.end(), *sequence);
   if (known != order.sequences.end()) {
     const auto place = static_cast<std::uint32_t>(known - begin);
-    if (place < client.next) return Problem(&Counters::repeated, Format("message %u came again", *sequence));
+    if (place < client.next) return Problem(&Wrongs::repeated, Format("message %u came again", *sequence));
     if (place > client.next) {
-      Problem(&Counters::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
+      Problem(&Wrongs::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
       client.next = place + 1;
       return Count(message);
     }
-    return Problem(&Counters::garbled, Format("message %u differs from what was published", *sequence));
+    return Problem(&Wrongs::garbled, Format("message %u differs from what was published", *sequence));
   }
   if (client.next != order.sequences.size()) {
-    Problem(&Counters::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
+    Problem(&Wrongs::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
   }
   if (std::memcmp(body, message.body.data(), available) != 0) {
-    return Problem(&Counters::garbled, Format("message %u differs from what was published", *sequence));
+    return Problem(&Wrongs::garbled, Format("message %u differs from what was published", *sequence));
   }
   // Messages that were in flight at once have no order of their own; one that was sent after another's answer does.
   if (message.answered && order.newest_sent > message.answered_at) {
-    Problem(&Counters::disordered, Format("message %u came after one that was published after it", *sequence));
+    Problem(&Wrongs::disordered, Format("message %u came after one that was published after it", *sequence));
   }
   order.newest_sent = std::max(order.newest_sent, message.sent);
   order.sequences.push_back(*sequence);
@@ -507,7 +500,7 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
 }
 
 void Generator::Count(Message& message) {
-  ++counters_.deliveries;
+  ++deliveries_;
   if (--message.pending > 0) return;
   last_progress_ = Now();
   latencies_.push_back(static_cast<float>(last_progress_ - message.due) * 1e-3f);
@@ -617,7 +610,7 @@ void Generator::Answered(std::uint32_t index, bool accepted, bool closes) {
   message.answered = true;
   message.answered_at = last_progress_ = Now();
   answers_.push_back(static_cast<float>(message.answered_at - message.sent) * 1e-3f);
-  if (!accepted) Problem(&Counters::refused, "a publish was not answered 2xx");
+  if (!accepted) Problem(&Wrongs::refused, "a publish was not answered 2xx");
   FinishIfDone(message);
 }
 
@@ -652,8 +645,8 @@ std::string Generator::Publish(const Options& options) {
   messages_.reserve(count);
   latencies_.clear();
   answers_.clear();
-  counters_ = {};
   unfinished_ = 0;
+  deliveries_ = 0;
 
   const auto handle = [this](std::uint64_t token, bool writable) { OnEvent(token, writable); };
   const double cpu_before = OwnCpuSeconds();
@@ -691,9 +684,9 @@ std::string Generator::Publish(const Options& options) {
     const Nanoseconds end = Now() + kSecond / 50;
     while (Now() < end) poller_.Turn(end, handle);
   }
-  for (const Message& message : messages_) counters_.lost += message.pending;
-  if (counters_.lost > 0 && counters_.first_problem.empty()) {
-    counters_.first_problem = Format("nothing arrived any more for %.0f s", Seconds(kPatience));
+  for (const Message& message : messages_) wrongs_.lost += message.pending;
+  if (wrongs_.lost > 0 && wrongs_.first_problem.empty()) {
+    wrongs_.first_problem = Format("nothing arrived any more for %.0f s", Seconds(kPatience));
   }
   if (gave_up) {  // answers that may still come belong to no message of the next run
     for (Publisher& publisher : publishers_) {
@@ -705,11 +698,11 @@ std::string Generator::Publish(const Options& options) {
   std::size_t frame_bytes = 0;
   for (const Population& population : populations_) frame_bytes = std::max(frame_bytes, population.wire.frame_bytes);
   return Format(R"("messages":%u,"deliveries":%llu,"seconds":%.6f,"load_cpu_seconds":%.6f,"frame_bytes":%zu,)", started,
-                number(counters_.deliveries), seconds, cpu, frame_bytes) +
+                number(deliveries_), seconds, cpu, frame_bytes) +
          Format(R"("lost":%llu,"repeated":%llu,"disordered":%llu,"misdelivered":%llu,"garbled":%llu,"refused":%llu,)",
-                number(counters_.lost), number(counters_.repeated), number(counters_.disordered),
-                number(counters_.misdelivered), number(counters_.garbled), number(counters_.refused)) +
-         Format(R"("closed":%llu,"problem":"%s",)", number(counters_.closed), Escape(counters_.first_problem).c_str()) +
+                number(wrongs_.lost), number(wrongs_.repeated), number(wrongs_.disordered),
+                number(wrongs_.misdelivered), number(wrongs_.garbled), number(wrongs_.refused)) +
+         Format(R"("closed":%llu,"problem":"%s",)", number(wrongs_.closed), Escape(wrongs_.first_problem).c_str()) +
          Percentiles("latency_us", latencies_) + "," + Percentiles("answer_us", answers_);
 }
 
@@ -721,10 +714,10 @@ std::string Generator::Ping(const Options& options) {
   const auto count = static_cast<std::uint32_t>(rate * options.Number("seconds", 10));
   const auto handle = [this](std::uint64_t token, bool writable) { OnEvent(token, writable); };
   const std::string ping = MaskedFrame(kText, kPing);
-  counters_ = {};
+  pongs_ = 0;
   const Nanoseconds start = last_progress_ = Now();
   std::uint32_t sent = 0;
-  while (counters_.pongs < sent || sent < count) {
+  while (pongs_ < sent || sent < count) {
     Nanoseconds wake = Now() + kSecond / 4;
     while (sent < count) {
       const Nanoseconds due = start + static_cast<Nanoseconds>(1e9 * sent / rate);
@@ -739,21 +732,18 @@ std::string Generator::Ping(const Options& options) {
     if (Now() - last_progress_ > kPatience) break;
   }
   return Format(R"("pings":%u,"pongs":%llu,"closed":%llu,"seconds":%.6f,"problem":"%s")", sent,
-                static_cast<unsigned long long>(counters_.pongs), static_cast<unsigned long long>(counters_.closed),
-                Seconds(Now() - start), Escape(counters_.first_problem).c_str());
+                static_cast<unsigned long long>(pongs_), static_cast<unsigned long long>(wrongs_.closed),
+                Seconds(Now() - start), Escape(wrongs_.first_problem).c_str());
 }
 
-// Lets time pass, answering what the server asks.
-std::string Generator::Wait(const Options& options) {
-  counters_ = {};
-  const Nanoseconds end = Now() + static_cast<Nanoseconds>(options.Number("seconds", 1) * 1e9);
-  while (Now() < end) {
+void Generator::Idle(int input) {
+  poller_.set_spin(false);
+  pollfd waiting{input, POLLIN, 0};
+  // Both are looked at in turn: an input that is a file could not be watched by epoll.
+  while (poll(&waiting, 1, clients_.empty() ? -1 : 0) == 0) {
     SendStatuses();
-    poller_.Turn(std::min(end, Now() + kSecond / 4),
-                 [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });
+    poller_.Turn(Now() + kSecond / 100, [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });
   }
-  return Format(R"("closed":%llu,"problem":"%s")", static_cast<unsigned long long>(counters_.closed),
-                Escape(counters_.first_problem).c_str());
 }
 
 }  // namespace aphlict::bench

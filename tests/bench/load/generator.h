@@ -23,8 +23,12 @@ class Generator {
   Generator();
   ~Generator();
 
-  // Runs one command and returns its result, the inside of a JSON object. Throws Failure.
+  // Runs one command and returns its result, the inside of a JSON object. Throws Failure. What goes wrong once is in
+  // every later result until `reset`: such a session has no figures any more.
   std::string Run(const Options& options);
+
+  // Between commands: answers what servers ask and does what followers must, until `input` is readable.
+  void Idle(int input);
 
  private:
   // Clients in the order in which they must all get the same messages.
@@ -89,8 +93,7 @@ class Generator {
     std::string body;  // only while it is pending
   };
 
-  struct Counters {
-    std::uint64_t deliveries = 0;
+  struct Wrongs {
     std::uint64_t lost = 0;
     std::uint64_t repeated = 0;
     std::uint64_t disordered = 0;
@@ -98,7 +101,6 @@ class Generator {
     std::uint64_t garbled = 0;
     std::uint64_t refused = 0;  // publishes that were not answered 2xx
     std::uint64_t closed = 0;   // clients that the server closed
-    std::uint64_t pongs = 0;
     std::string first_problem;
   };
 
@@ -106,7 +108,6 @@ class Generator {
   std::string Storm(const Options& options);
   std::string Publish(const Options& options);
   std::string Ping(const Options& options);
-  std::string Wait(const Options& options);
   std::string Reset();
 
   // Opens all clients that are closed, `at_once` at a time, and returns the seconds it took.
@@ -127,6 +128,7 @@ class Generator {
   void Deliver(Client& client, const char* body, std::size_t compared);
   void DeliverUnexpected(Client& client, const char* body, std::size_t available);
   void Count(Message& message);
+  void Opened(Client& client);
   bool Learn(Wire& wire, const char* frame, std::size_t head_bytes, std::size_t size);
 
   void OnPublisher(std::uint32_t index, bool writable);
@@ -137,7 +139,7 @@ class Generator {
   void FinishIfDone(Message& message);
 
   Order& order_of(const Client& client);
-  void Problem(std::uint64_t Counters::*counter, const std::string& what);
+  void Problem(std::uint64_t Wrongs::*counter, const std::string& what);
 
   Poller poller_;
   std::unique_ptr<char[]> buffer_;
@@ -149,6 +151,7 @@ class Generator {
   std::uint32_t opening_ = 0;
   std::uint32_t followers_ = 0;
   Nanoseconds next_status_ = 0;
+  Wrongs wrongs_;
 
   // Of the run.
   std::string publish_address_;
@@ -161,10 +164,11 @@ class Generator {
   std::vector<Message> messages_;  // from first_sequence_
   std::vector<std::string> spare_bodies_;
   std::uint32_t unfinished_ = 0;
+  std::uint64_t deliveries_ = 0;
+  std::uint64_t pongs_ = 0;
   Nanoseconds last_progress_ = 0;
   std::vector<float> latencies_;  // microseconds
   std::vector<float> answers_;    // microseconds
-  Counters counters_;
 };
 
 }  // namespace aphlict::bench

@@ -2,6 +2,7 @@
 // line of its own. tests/bench/README.md lists the commands.
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <exception>
 #include <iostream>
@@ -18,7 +19,10 @@ int main() {
   prctl(PR_SET_TIMERSLACK, 1UL);  // messages that are due at a time are sent at that time
 
   Generator generator;
-  for (std::string line; std::getline(std::cin, line);) {
+  std::cin.sync_with_stdio(false);
+  for (std::string line;;) {
+    if (std::cin.rdbuf()->in_avail() <= 0) generator.Idle(STDIN_FILENO);
+    if (!std::getline(std::cin, line)) break;
     if (line.empty() || line[0] == '#') continue;
     bool failed = false;
     std::cout << '{';

@@ -100,7 +100,7 @@ class Session:
         while True:
             window = self.publish_window(messages, **options)
             used = max(each.seconds for each in window.cpu.values())
-            if used > cpu_seconds / 8 or messages >= limit or window.result["seconds"] > cpu_seconds:
+            if used > cpu_seconds / 8 or messages >= limit or window.result["seconds"] > 10 * cpu_seconds:
                 wanted = messages * cpu_seconds / max(used, 1e-6)
                 in_flight = options.get("in_flight", 1)
                 return max(in_flight, min(limit, math.ceil(wanted / in_flight) * in_flight))
@@ -175,6 +175,12 @@ class Outcome:
         if one and other and len(one.values) == len(other.values):
             for a, b in zip(one.values, other.values):
                 self.add(subject, metric, one.unit, (a - b) / divided_by)
+
+    def difference_bar(self, text, one, other, limit):
+        """For figures that are differences, which may be next to nothing: the ratio of their medians."""
+        one, other = self.median(*one), self.median(*other)
+        value = max(0.0, one / other) if one is not None and other is not None and other > 0 else None
+        self.bar(text, value, limit, unit="×")
 
     def note(self, text, value):
         if value is not None:

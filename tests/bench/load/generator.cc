@@ -475,17 +475,21 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
   const auto known = std::find(begin, order.sequences.end(), *sequence);
   if (known != order.sequences.end()) {
     const auto place = static_cast<std::uint32_t>(known - begin);
-    if (place < client.next) return Problem(&Wrongs::repeated, Format("message %u came again", *sequence));
+    if (place < client.next) {
+      const auto skipped =
+          std::find(skipped_.begin(), skipped_.end(), std::pair<const Client*, std::uint32_t>(&client, *sequence));
+      if (skipped == skipped_.end()) return Problem(&Wrongs::repeated, Format("message %u came again", *sequence));
+      skipped_.erase(skipped);
+      return Count(message);
+    }
     if (place > client.next) {
-      Problem(&Wrongs::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
-      client.next = place + 1;
+      SkipTo(client, place, *sequence);
       return Count(message);
     }
     return Problem(&Wrongs::garbled, Format("message %u differs from what was published", *sequence));
   }
-  if (client.next != order.sequences.size()) {
-    Problem(&Wrongs::disordered, Format("message %u came before %u", *sequence, order.sequences[client.next]));
-  }
+  const auto place = static_cast<std::uint32_t>(order.sequences.size());
+  if (client.next < place) SkipTo(client, place, *sequence);
   if (std::memcmp(body, message.body.data(), available) != 0) {
     return Problem(&Wrongs::garbled, Format("message %u differs from what was published", *sequence));
   }
@@ -495,8 +499,15 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
   }
   order.newest_sent = std::max(order.newest_sent, message.sent);
   order.sequences.push_back(*sequence);
-  client.next = static_cast<std::uint32_t>(order.sequences.size());
+  client.next = place + 1;
   Count(message);
+}
+
+void Generator::SkipTo(Client& client, std::uint32_t place, std::uint32_t sequence) {
+  const Order& order = order_of(client);
+  Problem(&Wrongs::disordered, Format("message %u came before %u", sequence, order.sequences[client.next]));
+  for (; client.next < place; ++client.next) skipped_.emplace_back(&client, order.sequences[client.next]);
+  client.next = place + 1;
 }
 
 void Generator::Count(Message& message) {
@@ -643,6 +654,7 @@ std::string Generator::Publish(const Options& options) {
   first_sequence_ = next_sequence_;
   messages_.clear();
   messages_.reserve(count);
+  skipped_.clear();
   latencies_.clear();
   answers_.clear();
   unfinished_ = 0;

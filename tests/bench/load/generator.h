@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tests/bench/load/message.h"
@@ -127,6 +127,7 @@ class Generator {
   std::size_t OnOtherFrame(std::uint32_t index, const char* data, std::size_t size);
   void Deliver(Client& client, const char* body, std::size_t compared);
   void DeliverUnexpected(Client& client, const char* body, std::size_t available);
+  void SkipTo(Client& client, std::uint32_t place, std::uint32_t sequence);
   void Count(Message& message);
   void Opened(Client& client);
   bool Learn(Wire& wire, const char* frame, std::size_t head_bytes, std::size_t size);
@@ -167,8 +168,9 @@ class Generator {
   std::uint64_t deliveries_ = 0;
   std::uint64_t pongs_ = 0;
   Nanoseconds last_progress_ = 0;
-  std::vector<float> latencies_;  // microseconds
-  std::vector<float> answers_;    // microseconds
+  std::vector<std::pair<const Client*, std::uint32_t>> skipped_;  // sequences that clients may still get, too late
+  std::vector<float> latencies_;                                  // microseconds
+  std::vector<float> answers_;                                    // microseconds
 };
 
 }  // namespace aphlict::bench

@@ -177,10 +177,18 @@ class Outcome:
                 self.add(subject, metric, one.unit, (a - b) / divided_by)
 
     def difference_bar(self, text, one, other, limit):
-        """For figures that are differences, which may be next to nothing: the ratio of their medians."""
-        one, other = self.median(*one), self.median(*other)
-        value = max(0.0, one / other) if one is not None and other is not None and other > 0 else None
-        self.bar(text, value, limit, unit="×")
+        """For figures that are differences, which may be next to nothing: the ratio of their medians.
+
+        There is no verdict where the rounds differ by more than what the bar is about.
+        """
+        one, other = self.series(*one), self.series(*other)
+        if not one or not other:
+            return self.bar(text, None, limit)
+        room = limit * other.median
+        drowned = min(other.values) <= 0 or max(one.values) - min(one.values) > 2 * room
+        self.bar(text, None if drowned else max(0.0, one.median / other.median), limit, unit="×")
+        if drowned:
+            self.bars[-1]["verdict"] = "drowned in noise"
 
     def note(self, text, value):
         if value is not None:

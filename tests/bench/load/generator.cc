@@ -105,7 +105,7 @@ Generator::Generator() : buffer_(std::make_unique<char[]>(kBufferBytes)) {}
 Generator::~Generator() { Reset(); }
 
 std::string Generator::Run(const Options& options) {
-  poller_.set_spin(options.Count("spin", 0) != 0);
+  poller_.set_spin(options.Count("spin", 1) != 0);
   if (options.word() == "connect") return Connect(options);
   if (options.word() == "storm") return Storm(options);
   if (options.word() == "publish") return Publish(options);

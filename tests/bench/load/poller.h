@@ -29,7 +29,8 @@ class Poller {
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
 
-  // A spinning poller never sleeps, so a server pays nothing for waking it.
+  // A spinning poller never sleeps, so no server pays for waking it. On loopback the sender does: with a receiver that
+  // sleeps whenever it is a bit faster than its sender, figures have two values, and which of them is chance.
   void set_spin(bool spin) { spin_ = spin; }
 
   // Told once for each change: reads and writes must go on until they would block.

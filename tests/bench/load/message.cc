@@ -1,0 +1,65 @@
+#include "tests/bench/load/message.h"
+
+#include <cstdio>
+#include <cstring>
+#include <random>
+
+namespace aphlict::bench {
+
+namespace {
+
+constexpr std::size_t kUniqueBytes = 32;
+
+std::string Numbered(const char* kind, unsigned long long number) {
+  char text[48];
+  std::snprintf(text, sizeof(text), "PHID-%s-%020llu", kind, number);
+  return text;
+}
+
+// Digits at the end of `field`, zeros before them.
+void PutNumber(char* field, std::size_t digits, std::uint64_t number) {
+  for (std::size_t i = digits; i > 0; --i, number /= 10) field[i - 1] = static_cast<char>('0' + number % 10);
+}
+
+}  // namespace
+
+std::string GroupPhid(std::uint32_t group) { return Numbered("USER", group); }
+
+std::string UnusedPhid(std::uint64_t number) { return Numbered("TASK", number); }
+
+BodyTemplate::BodyTemplate(std::size_t bytes) {
+  std::random_device random;
+  std::string unique(kUniqueBytes, '0');
+  for (std::size_t i = 0; i + kSequenceDigits < kUniqueBytes; ++i) unique[i] = static_cast<char>('a' + random() % 26);
+  text_ = R"({"sequence":")";
+  sequence_at_ = text_.size();
+  text_ += std::string(kSequenceDigits, '0') + R"(","type":"notification","subscribers":[")";
+  phid_at_ = text_.size();
+  text_ += GroupPhid(0) + R"("],"uniqueID":")";
+  unique_at_ = text_.size() + kUniqueBytes - kSequenceDigits;
+  text_ += unique + R"(","key":")";
+  const std::string end = R"("})";
+  if (text_.size() + end.size() < bytes) text_.append(bytes - text_.size() - end.size(), '7');
+  text_ += end;
+}
+
+void BodyTemplate::Make(std::uint32_t sequence, std::uint32_t group, std::string* into) const {
+  into->assign(text_);
+  PutNumber(into->data() + sequence_at_, kSequenceDigits, sequence);
+  PutNumber(into->data() + phid_at_ + std::strlen("PHID-USER-"), 20, group);
+  PutNumber(into->data() + unique_at_, kSequenceDigits, sequence);
+}
+
+std::optional<std::uint32_t> BodyTemplate::SequenceOf(const char* body, std::size_t available) const {
+  if (available < sequence_at_ + kSequenceDigits) return {};
+  if (std::memcmp(body, text_.data(), sequence_at_) != 0) return {};
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < kSequenceDigits; ++i) {
+    const char digit = body[sequence_at_ + i];
+    if (digit < '0' || digit > '9') return {};
+    number = number * 10 + static_cast<std::uint64_t>(digit - '0');
+  }
+  return static_cast<std::uint32_t>(number);
+}
+
+}  // namespace aphlict::bench

@@ -1,0 +1,42 @@
+// What is published: bodies of one length, of which only three fields of fixed width differ.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace aphlict::bench {
+
+// The PHID that the clients of a group share, 30 characters like any.
+std::string GroupPhid(std::uint32_t group);
+
+// A PHID that nothing is ever published to.
+std::string UnusedPhid(std::uint64_t number);
+
+class BodyTemplate {
+ public:
+  static constexpr std::size_t kSequenceDigits = 10;
+
+  // `bytes` is the body's length; what is less than the fields need is made as long as they need.
+  explicit BodyTemplate(std::size_t bytes);
+
+  // The message's text; `uniqueID` is new in each process and for each sequence. `into` is written over.
+  void Make(std::uint32_t sequence, std::uint32_t group, std::string* into) const;
+
+  // The sequence of a body that begins at `body`, of which at least `available` bytes may be read.
+  std::optional<std::uint32_t> SequenceOf(const char* body, std::size_t available) const;
+
+  // How every body begins, up to the sequence.
+  std::string_view beginning() const { return std::string_view(text_).substr(0, sequence_at_); }
+  std::size_t bytes() const { return text_.size(); }
+
+ private:
+  std::string text_;
+  std::size_t sequence_at_ = 0;
+  std::size_t phid_at_ = 0;
+  std::size_t unique_at_ = 0;  // of its last digits, which are the sequence
+};
+
+}  // namespace aphlict::bench

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 import relay  # noqa: E402
 
 ADMIN, CLIENT, FEED = 22281, 22280, 22282
+CLIENT_ADDRESSES = range(200, 216)  # the last part of each
 CLONE_NEWNET = 0x40000000
 
 
@@ -43,6 +44,13 @@ class Loopback:
         self._network = f"127.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
         self.suite_address = f"{self._network}.1"
 
+    def client_addresses(self):
+        """Addresses of the suite's own, for very many connections."""
+        return [f"{self._network}.{last}" for last in CLIENT_ADDRESSES]
+
+    def mount(self, *_arguments):
+        raise Skip("needs mounts of its own")
+
     def add(self, name):
         self._last += 1
         return Host(name, f"{self._network}.{self._last}")
@@ -59,7 +67,15 @@ class Namespaces:
         command("ip", "link", "set", "lo", "up")
         command("ip", "link", "add", "switch", "type", "bridge")
         command("ip", "addr", "add", f"{self.suite_address}/24", "dev", "switch")
+        for address in self.client_addresses():
+            command("ip", "addr", "add", f"{address}/24", "dev", "switch")
         command("ip", "link", "set", "switch", "up")
+
+    def client_addresses(self):
+        return [f"10.77.0.{last}" for last in CLIENT_ADDRESSES]
+
+    def mount(self, *arguments):
+        command("mount", *arguments)
 
     def add(self, name):
         self._last += 1
@@ -102,6 +118,12 @@ class Host:
     def plug_cable_in(self):
         self._need_cable()
         command("ip", "link", "set", self.cable, "up")
+
+    def slow_cable_down(self, rate):
+        """What is sent to it waits in a queue that passes no more than `rate`, as tc(8) writes it."""
+        self._need_cable()
+        queue = ["tbf", "rate", rate, "burst", "4k", "limit", "200k"]
+        command("tc", "qdisc", "add", "dev", self.cable, "root", *queue)
 
     def socket(self):
         """A TCP socket that belongs to this host."""
@@ -195,8 +217,9 @@ class Member:
         raise RuntimeError(f"{self} has no memory")
 
     def processor_seconds(self):
-        fields = Path(f"/proc/{self.node.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """(on a processor, waiting for one), since it started."""
+        running, waiting = Path(f"/proc/{self.node.process.pid}/schedstat").read_text().split()[:2]
+        return int(running) / 1e9, int(waiting) / 1e9
 
 
 class Lab:

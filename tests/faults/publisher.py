@@ -1,6 +1,7 @@
 """Publishes numbered messages as Phabricator does, and writes down what came of each."""
 
 import asyncio
+import collections
 import itertools
 import random
 import time
@@ -21,30 +22,30 @@ class Ledger:
 
     HEAD = b'{"number":'
 
-    def __init__(self, phid, salt, padding=0):
+    def __init__(self, phid, salt):
         self.phid = phid
         self._salt = salt
-        self._padding = padding
+        self.padding = 0  # bytes that make messages larger
         self.texts = []
         self.fates = bytearray()
         self.lanes = []  # which of the publisher's lanes: one is a sequence of publishes, each after the answer before
         self.masters = bytearray()  # index of the only master that was tried, or MANY
         self.answer_order = []  # the numbers that were answered 200
 
+    def text(self, number):
+        """The message of that number, made now."""
+        return b'%s%d,"type":"notification","subscribers":["%s"],"uniqueID":"%s%020d","padding":"%s"}' % (
+            self.HEAD,
+            number,
+            self.phid.encode(),
+            self._salt.encode(),
+            number,
+            b"-" * self.padding,
+        )
+
     def open(self, lane):
         number = len(self.texts)
-        self.texts.append(
-            b'%s%d,"type":"notification","at":%d,"subscribers":["%s"],"uniqueID":"%s%020d","padding":"%s"}'
-            % (
-                self.HEAD,
-                number,
-                time.monotonic_ns(),
-                self.phid.encode(),
-                self._salt.encode(),
-                number,
-                b"-" * self._padding,
-            )
-        )
+        self.texts.append(self.text(number))
         self.fates.append(PENDING)
         self.lanes.append(lane)
         self.masters.append(MANY)
@@ -139,6 +140,7 @@ class Publisher:
         self._stopping = False
         self._ticker = None
         self.skipped = 0
+        self.statuses = collections.Counter()  # of all answers
         self.started = 0.0  # on the monotonic clock
         self.seconds = 0.0  # that it has published for, once stopped
 
@@ -250,6 +252,7 @@ class Publisher:
                     self._lines[key] = line
                 sent = True
                 status = await line.post(address[0].encode(), text)
+                self.statuses[status] += 1
                 return ANSWERED if 200 <= status < 300 else REFUSED
         except (OSError, TimeoutError, _Broken):
             if line is not None:

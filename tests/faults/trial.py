@@ -66,16 +66,17 @@ class Trial:
 
     def publish(self, masters, rate, padding=0, **options):
         """A publisher, which begins at once."""
-        ledger = self.ledger(padding)
+        ledger = self.ledger()
+        ledger.padding = padding
         publisher = Publisher(masters, rate, ledger, self.random.random(), **options)
         self.lab.keep(publisher)
         self.publishers.append(publisher)
         return publisher.start()
 
-    def ledger(self, padding=0):
+    def ledger(self):
         """What the clients' messages are compared with. REQUIRES: one for each trial."""
         if not hasattr(self, "_ledger"):
-            self._ledger = Ledger(PHID, f"{self.random.getrandbits(48):012x}", padding)
+            self._ledger = Ledger(PHID, f"{self.random.getrandbits(48):012x}")
         return self._ledger
 
     def plain_clients(self, count, *members):

@@ -3,32 +3,13 @@
 import collections
 import errno
 import json
-import os
 import subprocess
-import tempfile
 import threading
 import time
-from pathlib import Path
 
-import relay
 from publisher import Ledger
-
-HERE = Path(__file__).resolve().parent
-
-
-def build(source, *options):
-    """Compiles a tool of the suite, once for each change, and returns its path."""
-    source = HERE / source
-    tool = relay.BUILD / "faults" / source.stem
-    if not tool.exists() or tool.stat().st_mtime < source.stat().st_mtime:
-        tool.parent.mkdir(parents=True, exist_ok=True)
-        compiler = "c++" if source.suffix == ".cc" else "cc"
-        with tempfile.NamedTemporaryFile(dir=tool.parent, delete=False) as new:
-            pass
-        subprocess.run([compiler, "-O2", "-Wall", *options, "-o", new.name, source, "-ldl"], check=True)
-        os.chmod(new.name, 0o755)
-        os.replace(new.name, tool)
-    return tool
+from relay import DEADLINE
+from tools import build
 
 
 class HerdLedger(Ledger):
@@ -93,8 +74,8 @@ class Herd:
 
     def close(self):
         self._process.stdin.close()
-        self._process.wait(relay.DEADLINE)
-        self._reader.join(relay.DEADLINE)
+        self._process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
 
 
 def percentile(lines, share):

@@ -39,6 +39,8 @@ def command(*words):
 class Loopback:
     """Hosts as addresses of 127.0.0.0/8, from a part of it that only this process takes."""
 
+    cables = False
+
     def __init__(self):
         self._last = 1
         self._network = f"127.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
@@ -59,6 +61,8 @@ class Loopback:
 class Namespaces:
     """Hosts as network namespaces. The suite runs in a network and mount namespace of its own (tests/faults/run), so
     that all of it goes with the last process of the trial."""
+
+    cables = True
 
     def __init__(self):
         self._last = 1

@@ -55,8 +55,8 @@ class FrameTracker:
 class Link:
     """Stands before a member's port. Faults apply to all connections through it, and to those that come."""
 
-    def __init__(self, lab, member, server_type="repeater"):
-        self._name = f"the link to {member}"
+    def __init__(self, lab, member, server_type="repeater", name=None):
+        self._name = name or f"the link to {member}"
         self._target = member.address(server_type)
         self._address = lab.network.suite_address
         self._port = 0
@@ -66,7 +66,7 @@ class Link:
         self._answers = True
         self._delay = 0.0
         self._bytes_per_second = None
-        self._cut_in_a_frame = None  # a future while that is waited for
+        self._cut_in_a_frame = None  # a future while that is to happen
         in_loop(self._open())
         lab.keep(self)
 
@@ -105,9 +105,9 @@ class Link:
     def throttle(self, bytes_per_second):
         in_loop(self._set(bytes_per_second=bytes_per_second))
 
-    def cut_in_the_middle_of_a_frame(self):
-        """Waits for a frame on its way down, lets half of it through, and breaks the connection."""
-        in_loop(self._wait_to_cut_in_a_frame())
+    def cut_in_the_middle_of_a_frame(self, at_once=True):
+        """Lets half of the next frame on its way down through, and breaks the connection. `at_once`: that is waited for."""
+        in_loop(self._cut_in_the_next_frame(at_once))
 
     def close(self):
         in_loop(self._cut())
@@ -138,9 +138,10 @@ class Link:
         await self._set()
         await self._open()
 
-    async def _wait_to_cut_in_a_frame(self):
+    async def _cut_in_the_next_frame(self, at_once):
         self._cut_in_a_frame = asyncio.get_running_loop().create_future()
-        await self._cut_in_a_frame
+        if at_once:
+            await self._cut_in_a_frame
 
     def _break_all(self):
         for writer in list(self._ends):

@@ -2,18 +2,22 @@
 
 import asyncio
 import collections
+import itertools
 import time
 
-from relay import handshake_request, in_loop
+from relay import command_frame, handshake_request, in_loop
 
 PATIENCE = 10.0  # seconds for one handshake: longer than SYNs that were dropped need to come again
 
 
 class Storm:
-    """Opens `burst` WebSockets at once, `bursts_per_second` times, and closes each when it is open."""
+    """Opens `burst` WebSockets at once, `bursts_per_second` times, and closes each when it is open, and has, if asked
+    for, subscribed to a PHID and been sent what a replay brings first. They come from the `sources` in turn."""
 
-    def __init__(self, address, burst, bursts_per_second):
+    def __init__(self, address, burst, bursts_per_second, sources=(None,), phid=None):
         self._address = address
+        self._sources = itertools.cycle((source, 0) if source else None for source in sources)
+        self._phid = phid
         self._burst = burst
         self._interval = 1 / bursts_per_second
         self._stopping = False
@@ -59,15 +63,21 @@ class Storm:
         writer = None
         try:
             async with asyncio.timeout(PATIENCE):
-                reader, writer = await asyncio.open_connection(*self._address)
+                reader, writer = await asyncio.open_connection(*self._address, local_addr=next(self._sources))
                 writer.write(handshake_request())
                 answer = await reader.readline()
                 if not answer:
                     return "closed without an answer"
-                return "open" if answer.startswith(b"HTTP/1.1 101 ") else f"answered {answer[:40]!r}"
+                if not answer.startswith(b"HTTP/1.1 101 "):
+                    return f"answered {answer[:40]!r}"
+                if self._phid is not None:
+                    await reader.readuntil(b"\r\n\r\n")
+                    writer.write(command_frame("subscribe", [self._phid]) + command_frame("replay", {"age": 1000}))
+                    await reader.readexactly(2)
+                return "open"
         except ConnectionRefusedError:
             return "refused"
-        except ConnectionError:
+        except (ConnectionError, asyncio.IncompleteReadError):
             return "reset"
         except TimeoutError:
             return f"nothing in {PATIENCE:.0f} s"

@@ -27,10 +27,11 @@ class Counts:
 
 
 class Trial:
-    def __init__(self, name, seed, long, folder, network):
+    def __init__(self, name, seed, long, minutes, folder, network):
         self.name = name
         self.seed = seed
         self.long = long
+        self.minutes = minutes  # for scenarios that can last for any time; None: as long as they do by default
         self.random = random.Random(f"{seed} {name}")
         self.lab = Lab(folder, network)
         self.publishers = []
@@ -60,9 +61,9 @@ class Trial:
 
     # Traffic.
 
-    def link(self, member, server_type="repeater"):
+    def link(self, member, server_type="repeater", name=None):
         """A proxy before a member's port."""
-        return Link(self.lab, member, server_type)
+        return Link(self.lab, member, server_type, name)
 
     def publish(self, masters, rate, padding=0, **options):
         """A publisher, which begins at once."""

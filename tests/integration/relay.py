@@ -172,9 +172,14 @@ def _in_the_child(descriptors, bound_by_modes=False):
 
 
 class Node:
-    """A running aphlict-master or aphlict-repeater, its log read along."""
+    """A running aphlict-master or aphlict-repeater, its log read along.
 
-    def __init__(self, role, arguments, descriptors=None, log_pipe_bytes=None, log_is_read=True):
+    `prefix` is a command that runs it, and becomes it by exec, so that signals reach the node.
+    """
+
+    def __init__(
+        self, role, arguments, descriptors=None, log_pipe_bytes=None, log_is_read=True, prefix=(), environment=None
+    ):
         self.role = role
         self.arguments = [str(a) for a in arguments]
         self.log = []  # LogLine
@@ -187,10 +192,11 @@ class Node:
         if log_pipe_bytes is not None:
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, log_pipe_bytes)
         self.process = subprocess.Popen(
-            [BINARIES[role], *self.arguments],
+            [*prefix, BINARIES[role], *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=write_end,
+            env={**os.environ, **(environment or {})},
             preexec_fn=_in_the_child(descriptors),
         )
         os.close(write_end)

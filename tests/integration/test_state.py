@@ -189,8 +189,9 @@ def test_a_follower_that_is_ahead_ends_the_epoch_and_nobody_misses_a_message(rel
     master.stop()
     old = tmp_path / "old"
     subprocess.run(["cp", "-a", folder, old], check=True)
+    mark = repeater.log_mark()
     master = stateful()
-    repeater.wait_for_log("synchronised", after=repeater.log_mark())
+    repeater.wait_for_log("synchronised", after=mark)
     for _ in range(5):
         client.expect(master.publish(message(PHID)))
     master.stop()

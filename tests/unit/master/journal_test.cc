@@ -23,7 +23,10 @@ class Folder {
     path_ = mkdtemp(pattern.data());
     options.folder = path_ / "state";
   }
-  ~Folder() { fs::remove_all(path_); }
+  ~Folder() {
+    journal.reset();  // it writes to the folder, and to the log
+    fs::remove_all(path_);
+  }
 
   Result<std::unique_ptr<Journal>> TryOpen() { return Journal::Open(options, *log_); }
   void Open() {

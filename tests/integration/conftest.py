@@ -45,8 +45,8 @@ class Site:
     def client(self, path="/", subscribe=()):
         return self.relay.client(self.node, path, subscribe)
 
-    def raw_client(self, path="/"):
-        return self.relay.raw_client(self.node, path)
+    def raw_client(self, path="/", receive_buffer=None):
+        return self.relay.raw_client(self.node, path, receive_buffer)
 
 
 @pytest.fixture(params=["on_a_master", "on_a_repeater"])

@@ -285,6 +285,14 @@ class Node:
         assert reply.status == 200, (reply.status, reply.body)
         return body
 
+    def publish_all(self, bodies):
+        """Publishes messages that must be accepted, over one connection: for many of them."""
+        connection = http.client.HTTPConnection(*self.address("admin"), timeout=DEADLINE)
+        for body in bodies:
+            reply = request_on(connection, "POST", "/", body)
+            assert reply.status == 200, (reply.status, reply.body)
+        connection.close()
+
     def status(self, instance=None):
         reply = self.request("GET", "/status/" + publish_target(instance)[1:])
         assert reply.status == 200, (reply.status, reply.body)
@@ -610,9 +618,9 @@ class RawConnection:
 class RawClient(RawConnection):
     """A WebSocket, frame by frame."""
 
-    def __init__(self, address, path="/", receive_buffer=None):
+    def __init__(self, address, path="/", receive_buffer=None, **headers):
         super().__init__(address, receive_buffer)
-        self.send(handshake_request(path))
+        self.send(handshake_request(path, **headers))
         head = self.read_until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
 

@@ -46,8 +46,11 @@ def test_a_stopped_node_closes_its_clients_with_1001_and_exits_0(relay, node, nu
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_node_without_clients_exits_at_once(node, number):
-    node.stop(number)
+def test_a_node_without_clients_exits_at_once(relay, number):
+    """However long a drain may take."""
+    master = relay.master("--drain=3600")
+    for node in (relay.repeater(master, options=["--drain=3600"]), master):
+        node.stop(number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -194,13 +197,11 @@ def test_a_log_level_hides_what_is_below_it(relay):
 
 
 def make_it_log(node):
-    """Some hundred kilobytes of log lines at the level of debugging."""
-    for _ in range(500):
+    """More log lines, at the level of debugging, than the pipe and the node itself keep."""
+    for _ in range(1500):
         client = RawClient(node.address("client"), "/~" + "x" * 100 + "/")
         client.send_frame(CLOSE, b"\x03\xe8" + b"reason " * 15)
         client.close()
-    for _ in range(500):
-        node.request("GET", "/nope")
 
 
 def test_a_full_pipe_never_blocks_a_node(relay):
@@ -211,6 +212,8 @@ def test_a_full_pipe_never_blocks_a_node(relay):
     make_it_log(master)
     client.expect(master.publish(message(PHID)))
     client.settle()
+    master.go_on_reading_the_log()
+    master.wait_for_log("log_lines_dropped")
 
 
 def test_a_node_whose_log_is_never_read_again_can_still_be_stopped(relay):

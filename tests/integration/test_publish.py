@@ -291,7 +291,7 @@ def test_head_on_the_root_is_answered_405_without_a_body(relay, master):
     assert connection.read_reply().status == 404
 
 
-@pytest.mark.parametrize("path", ["/nope", "/favicon.ico", "/status/nope", "/nope?instance=dog", "/%2e%2e/etc/passwd"])
+@pytest.mark.parametrize("path", ["/nope", "/favicon.ico", "/status", "/status/nope", "/nope?instance=dog", "/%2e%2e/etc/passwd"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_any_other_path_is_answered_404(master, method, path):
     check_refused(master.request(method, path, "{}" if method == "POST" else None), 404)
@@ -328,6 +328,14 @@ def test_a_unique_id_says_repeat_even_when_the_rest_differs(master, reader):
 def check_nothing_came_after(master, reader, text):
     reader.expect(text)
     check_nothing_came(master, reader)
+
+
+def test_a_message_that_other_servers_have_touched_arrives_once_as_it_came_first(master, reader):
+    """Servers of a mesh post it on, each with itself added to the list."""
+    first = message("PHID-USER-1", uniqueID="same", touched=["AAAAAAAAAAAAAAAA"])
+    master.publish(first)
+    master.publish(message("PHID-USER-1", uniqueID="same", touched=["AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB"]))
+    check_nothing_came_after(master, reader, first)
 
 
 def test_the_same_unique_id_in_two_instances_is_two_messages(relay, master):

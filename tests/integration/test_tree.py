@@ -3,13 +3,16 @@
 import json
 import re
 import time
+import urllib.parse
 
 import pytest
 
 from relay import (
+    BINARY,
     CONTINUATION,
     TEXT,
     Impostor,
+    RawClient,
     RawConnection,
     check_nothing_lost_or_repeated,
     frame,
@@ -213,18 +216,24 @@ def test_a_killed_upstream_of_a_group_of_two_loses_and_repeats_nothing_at_200_pu
     assert client.open()
 
 
+def followed_of(repeater, proxies):
+    """The proxy by which a repeater is connected, as its log has it."""
+    port = urllib.parse.urlsplit(repeater.events("upstream_connected")[-1].fields["url"]).port
+    return next(proxy for proxy in proxies if proxy.port == port)
+
+
 def test_changing_between_the_addresses_of_one_master_loses_and_repeats_nothing(relay, master):
     proxies = [relay.proxy(master) for _ in range(2)]
     repeater = relay.repeater(proxies)
     client = relay.client(repeater, subscribe=[PHID])
     publisher = relay.publisher(master, PHID)
-    for number in range(6):
+    for _ in range(6):
         publisher.wait_for_more(50)
         mark = repeater.log_mark()
-        proxies[number % 2].cut()
-        proxies[1 - number % 2].restore()
-        if repeater.events("upstream_lost", after=mark):
-            repeater.wait_for_log("upstream_connected", after=mark)
+        followed = followed_of(repeater, proxies)
+        followed.cut()
+        repeater.wait_for_log("upstream_connected", after=mark)
+        followed.restore()
     publisher.stop()
     check_nothing_lost_or_repeated(client, publisher)
 
@@ -254,8 +263,7 @@ def test_an_upstream_that_has_gone_deaf_is_left_for_another(relay, master):
     client = relay.client(repeater, subscribe=[PHID])
     publisher = relay.publisher(master, PHID, rate=50)
     publisher.wait_for_more(20)
-    url = repeater.events("upstream_connected")[-1].fields["url"]
-    deaf = next(proxy for proxy in proxies if f":{proxy.port}" in url)
+    deaf = followed_of(repeater, proxies)
     mark = repeater.log_mark()
     deaf.go_deaf()
     repeater.wait_for_log("upstream_lost", after=mark)
@@ -502,7 +510,7 @@ def test_a_client_port_is_no_feed(relay, master):
     url = "http://127.0.0.1:%d" % master.address("client")[1]
     repeater = relay.repeater([url, master.feed_url])
     check_reaches(master, relay.client(repeater, subscribe=[PHID]))
-    assert master.status()["clients.active"] in (0, 1)
+    master.wait_for_status(lambda status: status["clients.active"] == 0, "no client")
 
 
 @pytest.fixture
@@ -515,12 +523,8 @@ def feed_handshake(**changes):
     return handshake_request("/feed/", **{"Sec_WebSocket_Protocol": "aphlict-relay.v1", **changes})
 
 
-def feed_connection(master):
-    connection = RawConnection(master.address("repeater"))
-    connection.send(feed_handshake())
-    reply = connection.read_reply()
-    assert (reply.status, reply.headers["Sec-WebSocket-Protocol"]) == (101, "aphlict-relay.v1")
-    return connection
+def raw_follower(master):
+    return RawClient(master.address("repeater"), "/feed/", Sec_WebSocket_Protocol="aphlict-relay.v1")
 
 
 @pytest.mark.parametrize(
@@ -542,25 +546,34 @@ def test_a_wrong_handshake_on_the_feed_port_is_refused_and_disturbs_nobody(relay
 
 
 @pytest.mark.parametrize(
-    "data",
+    "data, code",
     [
-        pytest.param(b"\x00\xff" * 1000, id="garbage"),
-        pytest.param(frame(TEXT, "nope"), id="no_json"),
-        pytest.param(frame(TEXT, "{}"), id="an_empty_object"),
-        pytest.param(frame(0x2, b"\x00" * 100), id="zeros"),
-        pytest.param(frame(0x2, b"\xff" * 100), id="ones"),
-        pytest.param(frame(0x2, b""), id="nothing"),
-        pytest.param(frame(TEXT, "{}", masked=False), id="no_mask"),
-        pytest.param(frame(CONTINUATION, b"x"), id="a_continuation_of_nothing"),
-        pytest.param(frame(TEXT, b"x", length=1 << 40), id="a_frame_announced_too_large"),
-        pytest.param(frame(TEXT, "[" * 100_000), id="deep_nesting"),
-        pytest.param(frame(TEXT, b"\xff"), id="bad_utf_8"),
+        pytest.param(b"\x00\xff" * 1000, 1002, id="garbage"),
+        pytest.param(frame(TEXT, "nope"), 1008, id="no_json"),
+        pytest.param(frame(TEXT, "{}"), 1008, id="an_empty_object"),
+        pytest.param(frame(TEXT, '{"type":"nope"}'), 1008, id="an_unknown_type"),
+        pytest.param(frame(TEXT, '{"type":"hello"}'), 1008, id="a_hello_without_its_members"),
+        pytest.param(frame(TEXT, '{"type":"status","nodes":[],"gone":[]}'), 1008, id="a_report_before_the_hello"),
+        pytest.param(frame(BINARY, b"\x00" * 100), 1008, id="zeros"),
+        pytest.param(frame(BINARY, b"\xff" * 100), 1008, id="ones"),
+        pytest.param(frame(BINARY, b""), 1008, id="nothing"),
+        pytest.param(frame(TEXT, "{}", masked=False), 1002, id="no_mask"),
+        pytest.param(frame(CONTINUATION, b"x"), 1002, id="a_continuation_of_nothing"),
+        pytest.param(frame(TEXT, b"x", length=1 << 40), 1009, id="a_frame_announced_too_large"),
+        pytest.param(frame(TEXT, "[" * 100_000), 1008, id="deep_nesting"),
+        pytest.param(frame(TEXT, b"\xff"), 1007, id="bad_utf_8"),
     ],
 )
-def test_a_follower_that_speaks_nonsense_is_cut_off_and_disturbs_nobody(relay, master, honest, data):
-    connection = relay.keep(feed_connection(master))
-    connection.send_as_far_as_taken(data)
-    connection.read_to_end()
+def test_a_follower_that_speaks_nonsense_is_told_so_and_cut_off_and_disturbs_nobody(relay, master, honest, data, code):
+    follower = relay.keep(raw_follower(master))
+    follower.send_as_far_as_taken(data)
+    assert follower.read_close_code() == code
+    check_reaches(master, honest)
+
+
+@pytest.mark.slow
+def test_a_follower_that_never_says_hello_is_cut_off(relay, master, honest):
+    assert relay.keep(raw_follower(master)).read_close_code() == 1008
     check_reaches(master, honest)
 
 

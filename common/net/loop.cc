@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "common/net/stream.h"
 
@@ -36,6 +37,8 @@ class Loop::LingeringStream : public StreamHandler {
 
   void OnBytes(std::string_view) override {}
   void OnEnd(const std::string&) override { loop_.EndLingering(this); }
+  // Whether it is to go at the turn's end. Until then, its stream may still come to its end by itself.
+  bool leaving = false;
   Time deadline() const { return deadline_; }
 
   std::size_t place = 0;  // in Loop::lingering_
@@ -129,6 +132,7 @@ void Loop::Linger(StreamPtr stream, Duration limit) {
 }
 
 void Loop::EndLingering(LingeringStream* done) {
+  if (std::exchange(done->leaving, true)) return;
   const std::size_t place = done->place;
   DeleteLater(std::shared_ptr<LingeringStream>(std::move(lingering_[place])));  // its own callback may be on the stack
   if (place + 1 < lingering_.size()) {

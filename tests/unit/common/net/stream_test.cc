@@ -527,6 +527,26 @@ TEST_CASE("a loop can end while streams linger") {
   connected.loop->Linger(std::move(connected.owner.stream), seconds(60));
 }
 
+// With 10,000 clients that left at once, this ended the process.
+TEST_CASE("a stream whose deadline and end fall into one turn leaves once") {
+  Connected connected;
+  connected.owner.half_close = true;
+  connected.peer().CloseWrite();
+  REQUIRE(connected.loop.RunUntil([&] { return connected.owner.read_ended; }));
+  // The loop looks at deadlines each 250 ms from the first on. Right before it does, in the same turn, another comes.
+  Timer timer(connected.loop, [&] {
+    connected.stream().Write("x");
+    connected.loop->Linger(std::move(connected.owner.stream), Duration::zero());
+  });
+  timer.Start(milliseconds(250));
+  SocketPair other;
+  connected.loop->Linger(Stream::Adopt(connected.loop, other.descriptor), seconds(60));
+  REQUIRE(connected.loop.RunUntil([&] { return connected.owner.stream == nullptr; }));
+  CHECK(connected.ReceiveAtPeer(1) == "x");
+  REQUIRE(connected.loop.RunUntil([&] { return connected.peer().AtEnd(); }));
+  CHECK(connected.loop->lingering() == 1);
+}
+
 TEST_CASE("a stream that has nothing left to wait for does not linger") {
   Connected connected;
   connected.owner.half_close = true;

@@ -70,7 +70,10 @@ Loop::~Loop() {
   check_.reset();
   idle_.reset();
   linger_timer_.reset();
-  uv_run(&loop_, UV_RUN_DEFAULT);
+  // A turn runs the callbacks of what is closed. Some close others, and a signal that was caught has to be read first;
+  // a handle that is still watched must not keep a process that wants to end.
+  constexpr int kLastTurns = 100;
+  for (int i = 0; i < kLastTurns && uv_loop_alive(&loop_) != 0; ++i) uv_run(&loop_, UV_RUN_NOWAIT);
   if (uv_loop_close(&loop_) != 0) {
     std::fputs("uv_loop_close: handles are still open:\n", stderr);
     uv_print_all_handles(&loop_, stderr);

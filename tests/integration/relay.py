@@ -330,7 +330,17 @@ class Node:
         try:
             return self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self} still runs after {DEADLINE} s") from None
+            raise AssertionError(f"{self} still runs after {DEADLINE} s:\n{self._where_it_is()}") from None
+
+    def _where_it_is(self):
+        """What the kernel says about it, and its stack where a debugger is at hand."""
+        process = Path(f"/proc/{self.process.pid}")
+        facts = [f"{name}: {(process / name).read_text().strip()}" for name in ("wchan", "syscall", "stat")]
+        facts += [f"descriptor {each.name}: {os.readlink(each)}" for each in (process / "fd").iterdir()]
+        if command_exists("gdb"):
+            stack = ["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all backtrace"]
+            facts.append(subprocess.run(stack, capture_output=True, text=True, timeout=DEADLINE).stdout)
+        return "\n".join(facts)
 
     def ask_to_stop(self, number=signal.SIGTERM):
         """Asks once: a second signal may find it on its way out, with its handlers gone."""

@@ -39,7 +39,9 @@ class Quickstart:
     """One that serves its page, started as a user does or, with a terminal of its own, as the terminal does."""
 
     def __init__(self, stdout=subprocess.PIPE, **process):
-        self.process = subprocess.Popen([sys.executable, SCRIPT], env=ENVIRONMENT, stdout=stdout, **process)
+        # With signals as a shell leaves them, also where the tests were started with `nohup` or behind an `&`.
+        command = ["env", "--default-signal=INT,HUP,TERM", sys.executable, SCRIPT]
+        self.process = subprocess.Popen(command, env=ENVIRONMENT, stdout=stdout, **process)
         self.nodes = {}
 
     def read_from(self, descriptor):

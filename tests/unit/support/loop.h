@@ -63,7 +63,8 @@ class Peer {
   void Reset();
 
   net::Address local_address() const;
-  int descriptor() const { return descriptor_; }
+  // Gives the descriptor away.
+  int Release() { return std::exchange(descriptor_, -1); }
 
  private:
   int descriptor_ = -1;

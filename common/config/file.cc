@@ -326,6 +326,7 @@ class FileReader {
                 {"client.stalled.bytes", number(&limits.client_stalled_bytes, 1, std::int64_t{1} << 31)},
                 {"client.stalled.seconds", number(&limits.client_stalled_time, 1, kTime)},
                 {"client.unsent.bytes", number(&limits.client_unsent_bytes, 1, std::int64_t{1} << 31)},
+                {"client.ping.seconds", number(&limits.client_ping_interval, 1, kTime)},
                 {"history.seconds", number(&limits.history_time, 1, kTime)},
                 {"history.bytes", number(&limits.history_bytes, 1, kBytes)},
                 {"repeaters", number(&limits.repeaters, 1, kCount)},

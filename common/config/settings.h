@@ -56,6 +56,7 @@ struct Limits {
   std::size_t client_stalled_bytes = 1024 * 1024;           // "client.stalled.bytes": unsent, and …
   seconds client_stalled_time{5};                           // "client.stalled.seconds": … no progress for as long
   std::size_t client_unsent_bytes = 8 * 1024 * 1024;        // "client.unsent.bytes"
+  seconds client_ping_interval{30};                         // "client.ping.seconds": of silence
   seconds history_time{60};                                 // "history.seconds"
   std::size_t history_bytes = 64 * 1024 * 1024;             // "history.bytes"
   std::size_t repeaters = 1024;                             // "repeaters"

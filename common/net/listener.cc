@@ -1,13 +1,14 @@
 #include "common/net/listener.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+
+#include "common/net/socket_options.h"
 
 namespace aphlict::net {
 
@@ -17,10 +18,6 @@ int ExitCode(int error) {
   if (error == EADDRINUSE) return EX_UNAVAILABLE;
   if (error == EACCES || error == EPERM) return EX_NOPERM;
   return EX_OSERR;
-}
-
-void SetOption(int descriptor, int level, int option, int value) {
-  setsockopt(descriptor, level, option, &value, sizeof(value));  // one that fails is a comfort less, no more
 }
 
 }  // namespace
@@ -40,13 +37,7 @@ Result<std::unique_ptr<Listener>> Listener::Bind(Loop& loop, const Address& addr
   if (reuse_port && setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0) {
     return failed("share");
   }
-  // Inherited by what is accepted, which saves these calls for each connection.
-  SetOption(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-  SetOption(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
-  SetOption(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-  SetOption(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 15);
-  SetOption(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 4);
-  SetOption(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
+  SetConnectionOptions(descriptor);  // once, rather than for each that is accepted
   if (bind(descriptor, address.get(), address.length()) != 0) return failed("bind");
   // With this option, which is for what an earlier process has left, the kernel would let a second socket bind to the
   // same address until one of them listens. It is set again then, and inherited.

@@ -1,6 +1,5 @@
 #include "common/net/stream.h"
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -8,6 +7,8 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
+
+#include "common/net/socket_options.h"
 
 namespace aphlict::net {
 
@@ -31,9 +32,7 @@ StreamPtr Stream::Adopt(Loop& loop, int descriptor) { return StreamPtr(new Strea
 Result<StreamPtr> Stream::Connect(Loop& loop, const Address& address) {
   const int descriptor = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return Error{"socket: " + ErrorText(errno)};
-  const int on = 1;
-  setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+  SetConnectionOptions(descriptor);
   if (connect(descriptor, address.get(), address.length()) != 0 && errno != EINPROGRESS) {
     Error error{"connect to " + address.ToString() + ": " + ErrorText(errno)};
     close(descriptor);

@@ -57,6 +57,7 @@ clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   options.stalled_bytes = limits.client_stalled_bytes;
   options.stalled_time = limits.client_stalled_time;
   options.unsent_bytes = limits.client_unsent_bytes;
+  options.ping_interval = limits.client_ping_interval;
   options.http = HttpLimitsOf(limits, most);
   return options;
 }

@@ -204,9 +204,9 @@ class Member:
     def thaw(self):
         self.node.thaw()
 
-    def status(self):
+    def status(self, instance=""):
         """What its status says. REQUIRES: its admin port can be reached."""
-        reply = relay.request(self.address("admin"), "GET", "/status/")
+        reply = relay.request(self.address("admin"), "GET", f"/status/?instance={instance}")
         assert reply.status == 200, (reply.status, reply.body)
         return reply.json()
 

@@ -552,6 +552,7 @@ def test_every_limit_is_a_setting(relay):
         "client.stalled.bytes": 1000,
         "client.stalled.seconds": 1,
         "client.unsent.bytes": 1000,
+        "client.ping.seconds": 1,
         "history.seconds": 1,
         "history.bytes": 1000,
         "repeaters": 1,

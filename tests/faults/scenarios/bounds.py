@@ -160,6 +160,66 @@ def reads_nothing(trial):
     trial.check(grown < 64 * 1024 + 5 * 9 * 1024 + 32 * 1024, "more memory than the bounds admit")
 
 
+def publish_ahead(master, requests):
+    """Sends (instance, body) as publishes on one connection, many before the first is answered. Returns the statuses."""
+    statuses = []
+    with socket.create_connection(master.address("admin")) as connection, connection.makefile("rb") as answers:
+        for start in range(0, len(requests), 64):
+            batch = requests[start : start + 64]
+            head = "POST /?instance=%s HTTP/1.1\r\nHost: master\r\nContent-Length: %d\r\n\r\n"
+            connection.sendall(b"".join((head % (name, len(body))).encode() + body for name, body in batch))
+            for _ in batch:
+                statuses.append(int(answers.readline().split()[1]))
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                answers.read(length)
+    return statuses
+
+
+@scenario()
+def worst_load(trial):
+    """Each client at its bound of unsent bytes, the history full, every instance taken: memory is what the bounds say."""
+    lab = trial.lab
+    mib = 1024 * 1024
+    clients, unsent, history, instances = (200 if trial.long else 20), 4 * mib, 32 * mib, 65_536
+    limits = {
+        "client.unsent.bytes": unsent,
+        "client.stalled.bytes": unsent,
+        "history.bytes": history,
+        "history.seconds": 3600,
+        "instances": instances,
+    }
+    master = lab.master("master", state=False, limits=limits)
+    repeater = lab.repeater("repeater", master, limits=limits)
+    before = {member: member.resident_kib() for member in (master, repeater)}
+    deaf = [lab.keep(RawClient(repeater.address("client"), receive_buffer=4096)) for _ in range(clients)]
+    piece = 64 * 1024
+    for number, client in enumerate(deaf):  # what each waits for is another's to keep
+        client.subscribe(f"PHID-{number}")
+        body = b'{"subscribers":["PHID-%d"],"padding":"%s"}' % (number, b"-" * piece)
+        trial.check(set(publish_ahead(master, [("", body)] * (unsent // (piece + 100)))) == {200}, "publishes failed")
+    trial.say(f"{clients} clients with {unsent // mib} MiB unsent each")
+    body = b'{"subscribers":["PHID-NOBODY"],"padding":"%s"}' % (b"-" * 280)
+    statuses = publish_ahead(master, [(f"instance-{number}", body) for number in range(instances)])
+    trial.say("every instance is taken")
+    # One, Phabricator's own, has clients.
+    trial.check(statuses == [200] * (instances - 1) + [503], f"answers were {sorted(set(statuses))}")
+    last = f"instance-{instances - 2}"
+    wait_until(lambda: repeater.status(last)["messages.in"] == 1, "the repeater has them all")
+    trial.check(repeater.status()["clients.active"] == clients, "a client was cut off below its bound")
+    # README.md: the bounds themselves, a tenth for the memory's administration, and 512 bytes for an instance.
+    admitted = {
+        master: (history * 1.1 + instances * 512) / 1024 + 4096,
+        repeater: ((history + clients * unsent) * 1.1 + instances * 512) / 1024 + 4096,
+    }
+    for member, most in admitted.items():
+        grown = member.resident_kib() - before[member]
+        trial.note(f"{member} grew by", f"{grown} KiB of {most:.0f} admitted")
+        trial.check(grown < most, "more memory than the bounds admit")
+
+
 def crowd(trial, member, count):
     """Connections that do no more than come."""
     sockets = []

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -427,6 +429,26 @@ TEST_CASE("an outgoing connection says when it is there") {
   peer.Send("answer");
   REQUIRE(loop.RunUntil([&] { return owner.received == "answer"; }));
   CHECK(owner.connected == 1);
+}
+
+TEST_CASE("an outgoing connection notices a peer that is gone, as an accepted one does") {
+  TestLoop loop;
+  Bound server("127.0.0.1");
+  server.Listen();
+  const int descriptor = dup(STDIN_FILENO);  // the next one to be opened gets its number
+  close(descriptor);
+  const auto stream = Stream::Connect(loop, server.address());
+  REQUIRE(stream);
+  const auto option = [descriptor](int level, int name) {
+    int value = -1;
+    socklen_t length = sizeof(value);
+    REQUIRE(getsockopt(descriptor, level, name, &value, &length) == 0);
+    return value;
+  };
+  CHECK(option(IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 60);
+  CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 60'000);
 }
 
 TEST_CASE("a connection that is refused ends with the reason") {

@@ -51,7 +51,7 @@ struct Floor {
   };
   std::vector<Pending> pending;  // of this turn, when gathering
   std::vector<int> dead;         // closed after a fan-out
-  std::array<char, 1 << 16> buffer;
+  std::array<char, 1 << 16> buffer{};
 };
 
 [[noreturn]] void Die(const char* what) {
@@ -252,7 +252,7 @@ void OnRequest(Floor& floor, int publisher, std::string_view request) {
 void EndTurn(Floor& floor) {
   // Messages of one group that follow each other leave together; more would be more than a floor.
   for (std::size_t first = 0; first < floor.pending.size();) {
-    std::array<iovec, 64> vectors;
+    std::array<iovec, 64> vectors{};
     std::size_t count = 0;
     std::size_t total = 0;
     const std::int32_t group = floor.pending[first].group;
@@ -303,7 +303,7 @@ int main(int argc, char** argv) {
   floor.epoll = epoll_create1(EPOLL_CLOEXEC);
   Listen(floor, Role::kClientListener, "client");
   Listen(floor, Role::kPublishListener, "admin");
-  std::array<epoll_event, 1024> events;
+  std::array<epoll_event, 1024> events{};
   for (;;) {
     const int count = epoll_wait(floor.epoll, events.data(), static_cast<int>(events.size()), -1);
     if (count < 0 && errno != EINTR) Die("epoll_wait");

@@ -29,7 +29,7 @@ struct Relay {
   int listener = -1;
   sockaddr_in onwards{};
   std::vector<int> other;  // by descriptor
-  std::array<char, 1 << 16> buffer;
+  std::array<char, 1 << 16> buffer{};
 };
 
 [[noreturn]] void Die(const char* what) {
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   getsockname(relay.listener, reinterpret_cast<sockaddr*>(&own), &length);
   Watch(relay, relay.listener);
   std::fprintf(stderr, "event=listening type=client address=127.0.0.1:%d\n", ntohs(own.sin_port));
-  std::array<epoll_event, 256> events;
+  std::array<epoll_event, 256> events{};
   for (;;) {
     const int count = epoll_wait(relay.epoll, events.data(), static_cast<int>(events.size()), -1);
     if (count < 0 && errno != EINTR) Die("epoll_wait");

@@ -31,6 +31,10 @@ class Generator {
   void Idle(int input);
 
  private:
+  static constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
+  static constexpr std::uint64_t kPublisherToken = std::uint64_t{1} << 32;  // what the poller knows the first one by
+  static constexpr std::string_view kPingCommand = R"({"command":"ping"})";
+
   // Clients in the order in which they must all get the same messages.
   struct Order {
     std::vector<std::uint32_t> sequences;  // as the first client got them

@@ -3,13 +3,11 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -37,9 +35,9 @@ sockaddr_in ParseAddress(const std::string& address) {
 }  // namespace
 
 Nanoseconds Now() {
-  timespec time;
+  timespec time{};
   clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  return static_cast<Nanoseconds>(time.tv_sec) * kSecond + time.tv_nsec;
 }
 
 int StartConnecting(const std::string& address, std::uint32_t source) {
@@ -68,7 +66,7 @@ void CloseByReset(int descriptor) {
   close(descriptor);
 }
 
-Poller::Poller() : epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+Poller::Poller() : epoll_(epoll_create1(EPOLL_CLOEXEC)), events_(1024) {
   if (epoll_ < 0) throw SystemFailure("epoll_create1");
 }
 
@@ -85,15 +83,14 @@ void Poller::Watch(int descriptor, std::uint64_t token) {
 void Poller::Forget(int descriptor) { epoll_ctl(epoll_, EPOLL_CTL_DEL, descriptor, nullptr); }
 
 void Poller::Turn(Nanoseconds deadline, const Handler& handler) {
-  std::array<epoll_event, 1024> events;
   timespec wait{};
   if (!spin_) {
     const Nanoseconds left = std::max<Nanoseconds>(0, deadline - Now());
-    wait = {left / 1'000'000'000, left % 1'000'000'000};
+    wait = {left / kSecond, left % kSecond};
   }
-  const int count = epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &wait, nullptr);
+  const int count = epoll_pwait2(epoll_, events_.data(), static_cast<int>(events_.size()), &wait, nullptr);
   if (count < 0 && errno != EINTR) throw SystemFailure("epoll_pwait2");
-  for (int i = 0; i < count; ++i) handler(events[i].data.u64, (events[i].events & EPOLLOUT) != 0);
+  for (int i = 0; i < count; ++i) handler(events_[i].data.u64, (events_[i].events & EPOLLOUT) != 0);
 }
 
 }  // namespace aphlict::bench

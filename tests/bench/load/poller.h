@@ -1,16 +1,22 @@
 // The sockets of the load generator: epoll, edge-triggered, no memory of its own for each of them.
 #pragma once
 
-#include <cstddef>
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace aphlict::bench {
 
 using Nanoseconds = std::int64_t;  // of the monotonic clock
 
+inline constexpr Nanoseconds kSecond = 1'000'000'000;
+
 Nanoseconds Now();
+
+inline double Seconds(Nanoseconds time) { return 1e-9 * static_cast<double>(time); }
 
 // Begins to connect, without waiting. `source` picks one of many addresses of the loopback network, so that one port
 // can be reached from more sockets than one address has ports. Throws Failure.
@@ -43,6 +49,7 @@ class Poller {
  private:
   int epoll_;
   bool spin_ = false;
+  std::vector<epoll_event> events_;
 };
 
 }  // namespace aphlict::bench

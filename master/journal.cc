@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -40,6 +41,12 @@ constexpr std::size_t kChecksumAt = 8;
 constexpr std::size_t kPayloadAt = 16;
 constexpr SipKey kChecksumKey{0x6170686c69637420, 0x6a6f75726e616c31};  // no secret: it finds damage, not malice
 
+// Disk blocks that are taken in advance, so that few commits have to.
+constexpr std::size_t kBlocksAhead = std::size_t{1} << 20;
+// Pages that a transaction may need beside those of its records: the way to the root at both ends, and the free list.
+constexpr std::size_t kUsualPages = 64;
+constexpr std::size_t kPageBytes = 4096;  // LMDB's are not smaller
+
 // Records that may stay longer than they are wanted, so that not every commit touches both ends of the database.
 constexpr std::size_t kSlack = 64;
 
@@ -61,6 +68,16 @@ std::int64_t Microseconds(Time time) { return std::chrono::floor<microseconds>(t
 int ExitCode(int error) { return error == EACCES || error == EPERM || error == EROFS ? EX_NOPERM : EX_OSERR; }
 
 Error SystemError(const std::string& what, int error) { return {what + ": " + std::strerror(error), ExitCode(error)}; }
+
+// Whether a block that was taken with fallocate() is there for every later write, too: file systems that write
+// elsewhere than before, those over a network, and those whose ground is not known cannot promise it (statfs(2)).
+bool KeepsBlocks(const std::string& folder) {
+  constexpr std::uint64_t kExt = 0xef53, kXfs = 0x58465342, kTmpfs = 0x01021994;
+  struct statfs about {};
+  if (statfs(folder.c_str(), &about) != 0) return false;
+  const auto type = static_cast<std::uint64_t>(about.f_type);
+  return type == kExt || type == kXfs || type == kTmpfs;
+}
 
 class Descriptor {
  public:
@@ -160,19 +177,52 @@ class Database {
                    foreign ? EX_CONFIG : ExitCode(opened)};
     }
     if (auto whole = database.CheckLength(folder); !whole) return whole.error();
+    database.in_map_ = (flags & MDB_WRITEMAP) != 0;
     return database;
   }
 
   Database(Database&& other) noexcept
-      : messages(other.messages), meta(other.meta), env_(std::exchange(other.env_, nullptr)) {}
+      : messages(other.messages),
+        meta(other.meta),
+        env_(std::exchange(other.env_, nullptr)),
+        in_map_(other.in_map_),
+        blocks_(other.blocks_) {}
   Database& operator=(Database&& other) noexcept {
     std::swap(env_, other.env_);
     messages = other.messages;
     meta = other.meta;
+    in_map_ = other.in_map_;
+    blocks_ = other.blocks_;
     return *this;
   }
   ~Database() {
     if (env_ != nullptr) mdb_env_close(env_);
+  }
+
+  // Takes the disk blocks that a transaction of so many new pages may need. Where it writes into the map, it would
+  // otherwise end in SIGBUS when the disk is full. Returns an errno, or 0.
+  int TakeBlocks(std::size_t pages) {
+    if (!in_map_) return 0;
+    MDB_envinfo info{};
+    MDB_stat stat{};
+    mdb_env_info(env_, &info);
+    mdb_env_stat(env_, &stat);
+    const std::size_t needed = std::min((info.me_last_pgno + 1 + pages) * stat.ms_psize, info.me_mapsize);
+    if (needed <= blocks_) return 0;
+    int descriptor = -1;
+    mdb_env_get_fd(env_, &descriptor);
+    int result = 0;
+    for (const std::size_t end : {std::min(needed + kBlocksAhead, info.me_mapsize), needed}) {
+      do {
+        result =
+            fallocate(descriptor, 0, static_cast<off_t>(blocks_), static_cast<off_t>(end - blocks_)) == 0 ? 0 : errno;
+      } while (result == EINTR);
+      if (result == 0) {
+        blocks_ = end;
+        break;
+      }
+    }
+    return result;
   }
 
   MDB_env* env() const { return env_; }
@@ -197,6 +247,8 @@ class Database {
   }
 
   MDB_env* env_ = nullptr;
+  bool in_map_ = false;     // whether it is written to by its map
+  std::size_t blocks_ = 0;  // bytes from the file's beginning that have blocks on the disk
 };
 
 // Aborts at its end unless committed.
@@ -221,20 +273,35 @@ class Transaction {
   MDB_txn* txn_ = nullptr;
 };
 
+// On the messages. To be closed before its transaction ends.
+class Cursor {
+ public:
+  Cursor(const Transaction& transaction, const Database& database, int* error) {
+    *error = mdb_cursor_open(transaction.get(), database.messages, &cursor_);
+  }
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+  ~Cursor() {
+    if (cursor_ != nullptr) mdb_cursor_close(cursor_);
+  }
+  MDB_cursor* get() const { return cursor_; }
+
+ private:
+  MDB_cursor* cursor_ = nullptr;
+};
+
 std::uint64_t Checksum(std::string_view record) { return SipHash(kChecksumKey, record.substr(kPayloadAt)); }
 
 // Calls visit(position, record) for each record, oldest first; the records are checked, and borrowed for the call.
 template <class Visit>
 Result<void> ForEachRecord(const Transaction& transaction, const Database& database, Visit visit) {
-  MDB_cursor* cursor = nullptr;
-  if (const int opened = mdb_cursor_open(transaction.get(), database.messages, &cursor); opened != 0) {
-    return Error{Reason(opened)};
-  }
-  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, &mdb_cursor_close);
+  int got = 0;
+  const Cursor cursor(transaction, database, &got);
+  if (got != 0) return Error{Reason(got)};
   MDB_val key{};
   MDB_val value{};
-  int got = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-  for (; got == 0; got = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+  got = mdb_cursor_get(cursor.get(), &key, &value, MDB_FIRST);
+  for (; got == 0; got = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) {
     const std::string_view record(static_cast<const char*>(value.mv_data), value.mv_size);
     std::uint64_t position = 0;
     if (key.mv_size != sizeof(position) || record.size() < kPayloadAt ||
@@ -292,11 +359,12 @@ struct Journal::Impl {
   Result<void> WriteEpoch(const history::Epoch& epoch);
   Result<void> Prepare(const Journal& journal, bool same_boot, bool new_epoch);
   Result<void> Rewrite(std::span<const history::Message> messages);
-  Result<Transaction> BeginWrite();
+  Result<Transaction> BeginWrite(std::span<const history::Message> messages);
   Result<void> WriteState(bool flushed);
   Result<void> Store(std::span<const history::Message> messages, std::size_t keep);
-  int Put(MDB_txn* txn, const history::Message& message);
-  int DropOldest(MDB_txn* txn, std::size_t count);
+  // Both return LMDB's error, or 0.
+  int Put(const Cursor& cursor, std::span<const history::Message> messages);
+  int DropOldest(const Cursor& cursor, std::size_t count);
 
   Options options;
   Log& log;
@@ -412,9 +480,14 @@ Result<void> Journal::Impl::Lock() {
 }
 
 Result<void> Journal::Impl::OpenDatabase() {
-  const unsigned flags = options.durability == config::Durability::kPower ? 0 : MDB_NOSYNC;
+  // Writes into the map cost no system calls, and are there for the next process as those of pwrite() are.
+  unsigned flags = 0;
+  if (options.durability == config::Durability::kProcess) {
+    flags = MDB_NOSYNC | (KeepsBlocks(options.folder) ? MDB_WRITEMAP : 0);
+  }
   auto opened = Database::Open(options.folder, flags, map_bytes());
   if (!opened) return opened.error();
+  if (const int taken = opened->TakeBlocks(kUsualPages); taken != 0) return SystemError(data_path(), taken);
   auto transaction = Transaction::Begin(*opened);
   if (!transaction) return Error{data_path() + ": " + transaction.error().text, ExitCode(transaction.error().code)};
   if (auto tables = OpenTables(*opened, *transaction, MDB_CREATE); !tables) {
@@ -489,7 +562,10 @@ history::Epoch Journal::Impl::ReadEpoch() const {
   return {static_cast<const char*>(value.mv_data), value.mv_size};
 }
 
-Result<Transaction> Journal::Impl::BeginWrite() {
+Result<Transaction> Journal::Impl::BeginWrite(std::span<const history::Message> messages) {
+  std::size_t pages = kUsualPages;
+  for (const history::Message& message : messages) pages += 2 + message.size() / kPageBytes;
+  if (const int taken = database->TakeBlocks(pages); taken != 0) return Error{std::strerror(taken), taken};
   auto transaction = Transaction::Begin(*database);
   if (transaction || transaction.error().code != MDB_PANIC) return transaction;
   // A commit failed while it wrote the page that makes it valid. The file is as it was before; LMDB wants it opened
@@ -501,11 +577,14 @@ Result<Transaction> Journal::Impl::BeginWrite() {
 
 // With their times on the present boot's clock.
 Result<void> Journal::Impl::Rewrite(std::span<const history::Message> messages) {
-  auto transaction = BeginWrite();
+  auto transaction = BeginWrite(messages);
   if (!transaction) return transaction.error();
   next_position = 0;
   int result = mdb_drop(transaction->get(), database->messages, 0);
-  for (std::size_t i = 0; result == 0 && i < messages.size(); ++i) result = Put(transaction->get(), messages[i]);
+  if (result == 0) {
+    const Cursor cursor(*transaction, *database, &result);
+    if (result == 0) result = Put(cursor, messages);
+  }
   if (result == 0) result = transaction->Commit();
   if (result != 0) return Error{Reason(result)};
   records = messages.size();
@@ -513,8 +592,8 @@ Result<void> Journal::Impl::Rewrite(std::span<const history::Message> messages) 
 }
 
 Result<void> Journal::Impl::WriteEpoch(const history::Epoch& epoch) {
-  auto transaction = BeginWrite();
-  if (!transaction) return Error{"state: " + transaction.error().text, 500};
+  auto transaction = BeginWrite({});
+  if (!transaction) return Error{"state: " + transaction.error().text, StatusOf(transaction.error().code)};
   MDB_val key{sizeof(kEpochKey) - 1, const_cast<char*>(kEpochKey)};
   MDB_val value{epoch.size(), const_cast<char*>(epoch.data())};
   int result = mdb_put(transaction->get(), database->meta, &key, &value, 0);
@@ -523,28 +602,28 @@ Result<void> Journal::Impl::WriteEpoch(const history::Epoch& epoch) {
   return {};
 }
 
-int Journal::Impl::Put(MDB_txn* txn, const history::Message& message) {
-  const std::string_view payload = message.feed_payload();
-  MDB_val key{sizeof(next_position), &next_position};
-  MDB_val value{kPayloadAt + payload.size(), nullptr};
-  if (const int put = mdb_put(txn, database->messages, &key, &value, MDB_RESERVE | MDB_APPEND); put != 0) return put;
-  char* record = static_cast<char*>(value.mv_data);
-  StoreBigEndian(record + kWallClockAt, WallClock() - Microseconds(Now()) + Microseconds(message.accepted()));
-  std::memcpy(record + kPayloadAt, payload.data(), payload.size());
-  StoreBigEndian(record + kChecksumAt, Checksum({record, value.mv_size}));
-  ++next_position;
+int Journal::Impl::Put(const Cursor& cursor, std::span<const history::Message> messages) {
+  const std::int64_t to_wall_clock = WallClock() - Microseconds(Now());
+  for (const history::Message& message : messages) {
+    const std::string_view payload = message.feed_payload();
+    MDB_val key{sizeof(next_position), &next_position};
+    MDB_val value{kPayloadAt + payload.size(), nullptr};
+    if (const int put = mdb_cursor_put(cursor.get(), &key, &value, MDB_RESERVE | MDB_APPEND); put != 0) return put;
+    char* record = static_cast<char*>(value.mv_data);
+    StoreBigEndian(record + kWallClockAt, to_wall_clock + Microseconds(message.accepted()));
+    std::memcpy(record + kPayloadAt, payload.data(), payload.size());
+    StoreBigEndian(record + kChecksumAt, Checksum({record, value.mv_size}));
+    ++next_position;
+  }
   return 0;
 }
 
-int Journal::Impl::DropOldest(MDB_txn* txn, std::size_t count) {
-  MDB_cursor* cursor = nullptr;
-  if (const int opened = mdb_cursor_open(txn, database->messages, &cursor); opened != 0) return opened;
-  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, &mdb_cursor_close);
+int Journal::Impl::DropOldest(const Cursor& cursor, std::size_t count) {
   for (; count > 0; --count) {
     MDB_val key{};
     MDB_val value{};
-    int result = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    if (result == 0) result = mdb_cursor_del(cursor, 0);
+    int result = mdb_cursor_get(cursor.get(), &key, &value, MDB_FIRST);
+    if (result == 0) result = mdb_cursor_del(cursor.get(), 0);
     if (result != 0) return result;
   }
   return 0;
@@ -552,13 +631,17 @@ int Journal::Impl::DropOldest(MDB_txn* txn, std::size_t count) {
 
 Result<void> Journal::Impl::Store(std::span<const history::Message> messages, std::size_t keep) {
   const std::uint64_t position_before = next_position;
-  auto transaction = BeginWrite();
-  if (!transaction) return Error{"state: " + transaction.error().text, 500};
+  auto transaction = BeginWrite(messages);
+  if (!transaction) return Error{"state: " + transaction.error().text, StatusOf(transaction.error().code)};
   // Never more than a little at a time, and never the last: it has the last sequence that was given.
   const std::size_t surplus = records > keep ? records - keep : 0;
   const std::size_t dropped = surplus < kSlack ? 0 : std::min(surplus, kSlack + 2 * messages.size());
-  int result = dropped > 0 ? DropOldest(transaction->get(), dropped) : 0;
-  for (std::size_t i = 0; result == 0 && i < messages.size(); ++i) result = Put(transaction->get(), messages[i]);
+  int result = 0;
+  {
+    const Cursor cursor(*transaction, *database, &result);
+    if (result == 0 && dropped > 0) result = DropOldest(cursor, dropped);
+    if (result == 0) result = Put(cursor, messages);
+  }
   if (result == 0) result = transaction->Commit();
   if (result != 0) {
     next_position = position_before;

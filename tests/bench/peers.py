@@ -142,6 +142,23 @@ class LoneMaster(Relay):
         self.start_master()
 
 
+class StatefulMaster(Relay):
+    """A master with a state folder."""
+
+    name = "master --state"
+    durability = "process"
+
+    def start(self):
+        self.start_master("--state", self.folder / "state", "--durability", self.durability)
+
+
+class PowerMaster(StatefulMaster):
+    """One that waits for the disk."""
+
+    name = "master --state --durability power"
+    durability = "power"
+
+
 class ServingMaster(Relay):
     """A master that serves the clients itself."""
 

@@ -8,9 +8,11 @@ from peers import (
     LoneMaster,
     Nchan,
     NodeWs,
+    PowerMaster,
     Relay,
     RelayedFloor,
     ServingMaster,
+    StatefulMaster,
     relay_of,
 )
 from processes import Failed
@@ -283,6 +285,27 @@ def publish(bench, outcome):
     for kind in ("1 connection", "16 connections"):
         outcome.ratio_bar(f"kept-alive, {kind}: master ≤ 1.25 × floor", ("master", kind), ("floor", kind), 1.25)
         outcome.ratio_bar(f"kept-alive, {kind}: master ≤ 0.4 × Aphlict", ("master", kind), ("aphlict", kind), 0.4)
+    return outcome
+
+
+@scenario("durability", "what a state folder adds to a publish without clients: 1 and 16 connections")
+def durability(bench, outcome):
+    sessions = bench.stage(outcome, [LoneMaster, StatefulMaster, PowerMaster], clients=0)
+    kinds = {"1 connection": {"in_flight": 1}, "16 connections": {"in_flight": 16}}
+    messages = {kind: bench.calibrate(outcome, sessions, **options) for kind, options in kinds.items()}
+
+    def measure(name, session):
+        for kind, options in kinds.items():
+            window = session.publish_window(messages[kind][name], **options)
+            outcome.add_cpu(name, kind, window.cpu["master"], window.result["messages"])
+            outcome.add(name, f"{kind}, answer p50", "ms", window.result["answer_us"]["p50"] / 1000)
+        return window
+
+    alternate(bench, outcome, sessions, measure)
+    for kind, limit in (("1 connection", 1.3), ("16 connections", 1.1)):
+        outcome.ratio_bar(
+            f"{kind}: --state ≤ {limit} × none", (StatefulMaster.name, kind), (LoneMaster.name, kind), limit
+        )
     return outcome
 
 

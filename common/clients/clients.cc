@@ -19,6 +19,13 @@ constexpr Duration kDrainInterval = milliseconds(50);
 // Of a turn, for replays: the others' messages and handshakes come in between. What is left over goes on in the next
 // turn, which begins at once.
 constexpr Duration kReplayTime = milliseconds(1);
+// And for handshakes.
+constexpr Duration kArrivalTime = milliseconds(1);
+
+server::HttpLimits WithArrivalTime(server::HttpLimits limits) {
+  limits.arrival_time = kArrivalTime;
+  return limits;
+}
 
 std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_since_epoch()).count(); }
 
@@ -33,7 +40,7 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
       log_(log),
       pong_frame_(websocket::EncodeFrame(websocket::Opcode::kText, R"({"type":"pong"})")),
       readers_(websocket::Role::kServer, options.commands),
-      http_(loop, "client", options.http, log, *this),
+      http_(loop, "client", WithArrivalTime(options.http), log, *this),
       live_(history.end()),
       sweep_(loop, [this] { Sweep(); }),
       drain_(loop, [this] { DrainSome(); }) {
@@ -54,6 +61,7 @@ void Clients::Pump() {
     FanOut(*entry.message());
   }
   if (!replay_queue_.empty()) ContinueReplays();
+  http_.ContinueArrivals();
 }
 
 void Clients::ScheduleReplay(Client& client) {

@@ -46,7 +46,9 @@ Result<std::unique_ptr<Listener>> Listener::Bind(Loop& loop, const Address& addr
 }
 
 Listener::Listener(Loop& loop, int descriptor, ListenerHandler* handler)
-    : descriptor_(descriptor), handler_(handler), poll_(new uv_poll_t), retry_(loop, [this] { Resume(); }) {
+    : loop_(loop), descriptor_(descriptor), handler_(handler), poll_(new uv_poll_t), retry_(loop, [this] {
+        Resume();
+      }) {
   poll_->data = this;
   if (uv_poll_init(loop.uv(), poll_.get(), descriptor) != 0) std::abort();
 }
@@ -84,9 +86,14 @@ void Listener::Resume() {
   retry_.Stop();
   if (!paused_ || !started_) return;
   paused_ = false;
-  uv_poll_start(poll_.get(), UV_READABLE, [](uv_poll_t* poll, int, int) noexcept {
-    static_cast<Listener*>(poll->data)->Accept(kAcceptsPerTurn);
-  });
+  uv_poll_start(poll_.get(), UV_READABLE,
+                [](uv_poll_t* poll, int, int) noexcept { static_cast<Listener*>(poll->data)->AcceptSome(); });
+}
+
+void Listener::AcceptSome() {
+  if (turn_ == loop_.turn()) return;
+  turn_ = loop_.turn();
+  Accept(kAcceptsPerTurn);
 }
 
 void Listener::AcceptAll() { Accept(kBacklog); }

@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "common/base/result.h"
@@ -47,11 +48,14 @@ class Listener {
 
  private:
   Listener(Loop& loop, int descriptor, ListenerHandler* handler);
+  void AcceptSome();
   void Accept(int most);
 
   static constexpr int kBacklog = 16'384;     // the kernel caps it at net.core.somaxconn
   static constexpr int kAcceptsPerTurn = 64;  // so that a herd does not keep the loop from everybody else
 
+  Loop& loop_;
+  std::uint64_t turn_ = UINT64_MAX;  // in which it has accepted some
   int descriptor_;
   ListenerHandler* handler_;
   HandlePtr<uv_poll_t> poll_;

@@ -115,6 +115,7 @@ void Loop::EndTurn() {
   }
   dirty_.clear();
   deleted_later_.clear();
+  ++turn_;
 }
 
 void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(std::move(object)); }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,6 +42,10 @@ class Loop {
 
   // From the work at a turn's end: there is more to do, so the next turn does not wait for input.
   void TurnAgain() { again_ = true; }
+
+  // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
+  // been given some already (`uv__io_poll`: as long as each answer is full).
+  std::uint64_t turn() const { return turn_; }
 
   // Turns until Stop() is called or nothing is left to wait for.
   void Run();
@@ -76,6 +81,7 @@ class Loop {
   HandlePtr<uv_check_t> check_;      // ends what input began
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;
+  std::uint64_t turn_ = 0;
   std::function<void()> turn_end_;
   std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
   std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;

@@ -31,7 +31,22 @@ class HttpServer::Connection : public net::StreamHandler {
 
   void OnBytes(std::string_view bytes) override {
     unread_.append(bytes);
+    if (!arriving()) return Process();
+    if (server_.MayArrive()) return Arrive();
+    server_.arrivals_.push_back(id_);
+    stream_->PauseReading();
+  }
+
+  // Deals with the first bytes, at the expense of the turn's time for arrivals.
+  void Arrive() {
+    const Time begun = Now();
     Process();
+    server_.arrival_spent_ += Now() - begun;
+  }
+
+  void ArriveLate() {
+    Arrive();
+    if (stream_ && !waiting_) stream_->ResumeReading();
   }
 
   void OnReadEnd() override {
@@ -216,6 +231,23 @@ net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread)
 void HttpServer::Release() {
   --upgraded_;
   UpdateListeners();
+}
+
+// Those that wait go first.
+bool HttpServer::MayArrive() {
+  if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
+  return arrivals_.empty() && arrival_spent_ < limits_.arrival_time;
+}
+
+void HttpServer::ContinueArrivals() {
+  if (arrivals_.empty()) return;
+  if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
+  while (!arrivals_.empty() && arrival_spent_ < limits_.arrival_time) {
+    const auto found = connections_.find(arrivals_.front());
+    arrivals_.pop_front();
+    if (found != connections_.end()) found->second->ArriveLate();
+  }
+  if (!arrivals_.empty()) loop_.TurnAgain();
 }
 
 std::string HttpServer::PeerOf(ConnectionId connection) const {

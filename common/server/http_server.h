@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,6 +44,9 @@ struct HttpLimits {
   Duration body_time = seconds(60);   // for the body; past it 408
   Duration idle_time = seconds(120);  // between requests; past it the connection is closed
   std::size_t connections = 1024;     // upgraded ones included; what is over waits in the kernel's queue
+  // Of a turn of the loop, for first requests, so that a herd does not keep it from everybody else; what is over goes
+  // on at the turn's end and in the next ones, which then begin at once. Who bounds it calls ContinueArrivals().
+  Duration arrival_time = Duration::max();
 };
 
 struct HttpCounters {
@@ -75,6 +79,9 @@ class HttpServer : private net::ListenerHandler {
   net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
   void Release();
 
+  // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
+  void ContinueArrivals();
+
   // The address of a connection's other end, or "unknown".
   std::string PeerOf(ConnectionId connection) const;
 
@@ -88,6 +95,7 @@ class HttpServer : private net::ListenerHandler {
 
   void OnConnection(int descriptor) override;
   void OnAcceptError(const std::string& reason) override;
+  bool MayArrive();
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();
@@ -103,6 +111,9 @@ class HttpServer : private net::ListenerHandler {
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
+  std::deque<ConnectionId> arrivals_;        // those whose first bytes wait for their turn
+  std::uint64_t arrival_turn_ = UINT64_MAX;  // the turn …
+  Duration arrival_spent_{};                 // … and what was spent on arrivals in it
   bool listening_ = false;
   HttpCounters counters_;
   LogLimiter log_limiter_;

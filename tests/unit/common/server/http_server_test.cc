@@ -388,6 +388,69 @@ TEST_CASE("a head's time is counted from its first byte, and does not end while 
   CHECK(received.starts_with("HTTP/1.1 408 "));
 }
 
+// A turn has time for one first request.
+HttpLimits OneArrivalATurn() {
+  HttpLimits limits;
+  limits.arrival_time = Duration(1);
+  return limits;
+}
+
+TEST_CASE("first requests past their time of a turn wait, in their order, and those who are there do not") {
+  Server server(OneArrivalATurn());
+  std::vector<std::size_t> asked_by_turn;  // what was asked when a turn ended
+  server.loop->SetTurnEnd([&] {
+    server.http.ContinueArrivals();
+    asked_by_turn.push_back(server.asked.size());
+  });
+  Peer settled = server.Connect();
+  settled.Send(Get("/settled"));
+  CHECK(server.ReceiveUntil(settled, "/settled") == Ok("GET /settled"));
+  std::vector<Peer> herd;
+  for (int i = 0; i < 50; ++i) herd.push_back(server.Connect());
+  REQUIRE(server.RunUntilConnections(51));
+  for (int i = 0; i < 50; ++i) herd[i].Send(Get("/" + std::to_string(i)));
+  settled.Send(Get("/again"));
+  asked_by_turn.clear();
+  server.asked.clear();
+  const auto again = [&] { return server.Texts().find("GET /again") != std::string::npos; };
+  REQUIRE(server.loop.RunUntil(again));
+  CHECK(server.asked.size() <= 4);  // a turn's two ends, in the one turn or two that it took
+  REQUIRE(server.RunUntilAsked(51));
+  for (std::size_t i = 1; i < asked_by_turn.size(); ++i) CHECK(asked_by_turn[i] <= asked_by_turn[i - 1] + 3);
+  for (int i = 0; i < 50; ++i) {
+    const std::string path = "/" + std::to_string(i);
+    CHECK(server.ReceiveUntil(herd[i], path) == Ok("GET " + path));
+    herd[i].Send(Get("/next"));
+  }
+  for (Peer& peer : herd) CHECK(server.ReceiveUntil(peer, "/next") == Ok("GET /next"));
+  server.loop->SetTurnEnd(nullptr);
+}
+
+TEST_CASE("who goes while its first request waits is passed over") {
+  Server server(OneArrivalATurn());
+  server.loop->SetTurnEnd([&] { server.http.ContinueArrivals(); });
+  std::vector<Peer> herd;
+  for (int i = 0; i < 20; ++i) herd.push_back(server.Connect());
+  REQUIRE(server.RunUntilConnections(20));
+  for (int i = 0; i < 20; ++i) herd[i].Send(Get("/" + std::to_string(i)));
+  for (int i = 0; i < 10; ++i) herd[i].Close();
+  for (int i = 10; i < 20; ++i) {
+    const std::string path = "/" + std::to_string(i);
+    CHECK(server.ReceiveUntil(herd[i], path) == Ok("GET " + path));
+  }
+  CHECK(server.RunUntilConnections(10));
+  SUBCASE("also when all are told to go") {
+    for (Peer& peer : herd) peer.Close();
+    for (int i = 0; i < 10; ++i) herd[i] = server.Connect();
+    REQUIRE(server.RunUntilConnections(10));
+    for (int i = 0; i < 10; ++i) herd[i].Send(Get("/late"));
+    server.loop.Turn();
+    server.http.Shutdown();
+    CHECK(server.RunUntilConnections(0));
+  }
+  server.loop->SetTurnEnd(nullptr);
+}
+
 HttpLimits AtMost(std::size_t connections) {
   HttpLimits limits;
   limits.connections = connections;

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import http.client
 import itertools
@@ -379,6 +380,12 @@ class Node:
         text = self.log_text()
         problems += [f"{self} says: {text[text.index(c):][:4000]}" for c in COMPLAINTS if c in text]
         return problems
+
+
+@functools.cache
+def is_sanitized():
+    """Whether the binaries are built with the address sanitizer, which keeps freed memory."""
+    return b"__asan_init" in BINARIES["master"].read_bytes()
 
 
 def run_to_end(role, *arguments, bound_by_modes=False):

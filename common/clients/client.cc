@@ -37,15 +37,19 @@ std::uint16_t Client::Check(Time now, const char** reason) {
     *reason = "a message took too long to arrive";
     return websocket::kPolicyViolation;
   }
-  const Duration silent = now - connection_.last_heard();
-  if (silent > 3 * limits.ping_interval) {
+  if (now - connection_.last_heard() <= limits.ping_interval) {
+    unanswered_pings_ = 0;
+    return 0;
+  }
+  if (now - last_ping_ <= limits.ping_interval) return 0;
+  // Pings are counted, and not the time: this process itself may have stood still.
+  if (unanswered_pings_ == 2) {
     *reason = "no answer to two pings";
     return websocket::kGoingAway;
   }
-  if (silent > limits.ping_interval && now - last_ping_ > limits.ping_interval) {
-    last_ping_ = now;
-    connection_.Send(websocket::Opcode::kPing, "");
-  }
+  ++unanswered_pings_;
+  last_ping_ = now;
+  connection_.Send(websocket::Opcode::kPing, "");
   return 0;
 }
 

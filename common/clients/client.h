@@ -70,6 +70,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
   Replay MakeReplay(Duration age) const;
 
   Clients& owner_;
+  std::uint8_t unanswered_pings_ = 0;  // since something was last heard
   Audience& audience_;
   std::uint64_t id_;
   server::WebSocketConnection connection_;

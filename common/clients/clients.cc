@@ -13,6 +13,7 @@ namespace {
 // The sweep looks at each client once a second, a part of them at a time.
 constexpr Duration kSweepInterval = milliseconds(100);
 constexpr std::size_t kSweepParts = 10;
+constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);
 
@@ -232,6 +233,8 @@ void Clients::Remove(Client& client) {
 
 void Clients::Sweep() {
   const Time now = Now();
+  // After a standstill of this process, what has come meanwhile is read first.
+  if (now - std::exchange(swept_, now) > kStandstill) return;
   const std::size_t part = (clients_.size() + kSweepParts - 1) / kSweepParts;
   for (std::size_t i = 0; i < part && !clients_.empty(); ++i) {
     if (sweep_at_ >= clients_.size()) sweep_at_ = 0;

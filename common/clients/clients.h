@@ -113,6 +113,7 @@ class Clients : private server::HttpHandler {
   std::vector<std::unique_ptr<Client>> clients_;
   std::uint64_t next_id_ = 1;
   std::size_t sweep_at_ = 0;
+  Time swept_{};
   bool ready_ = true;
   ClientCounters counters_;
   net::Timer sweep_;

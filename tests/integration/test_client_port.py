@@ -484,6 +484,23 @@ def test_a_client_that_vanished_without_a_word_is_not_counted_for_ever_and_one_t
     silent.expect(master.publish(message(PHID)))
 
 
+def test_a_node_that_stood_still_does_not_take_its_clients_for_silent(relay):
+    """As when its machine was suspended, or moved to another host: neither pinged anybody nor read what came."""
+    master = relay.master(limits={"client.ping.seconds": 1})
+    client = relay.client(master, subscribe=[PHID])
+    behind = relay.raw_client(master)
+    behind.subscribe(PHID)
+    master.freeze()
+    behind.send(command_frame("ping"))
+    time.sleep(5)  # the subject is time
+    master.thaw()
+    text = master.publish(message(PHID))
+    client.expect(text)
+    assert behind.read_frame() == (TEXT, b'{"type":"pong"}')
+    assert behind.read_frame() == (TEXT, text.encode())
+    assert not master.events("client_cut")
+
+
 def test_clients_that_vanish_while_they_are_written_to_disturb_nobody(relay, master, witness):
     for number in range(30):
         client = RawClient(master.address("client"), receive_buffer=4096)

@@ -16,7 +16,7 @@ void SetConnectionOptions(int descriptor) {
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, 60);
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 15);
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 4);
-  SetOption(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);
+  SetOption(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, 90'000);
 }
 
 }  // namespace aphlict::net

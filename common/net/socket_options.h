@@ -4,8 +4,9 @@
 namespace aphlict::net {
 
 // Sends at once (TCP_NODELAY), and notices a peer that is gone: one that is silent is probed after 60 s and every 15 s
-// then, and one that acknowledges nothing of what it was sent for 60 s is given up (tcp(7): TCP_USER_TIMEOUT). What is
-// set on a listener is inherited by the connections that it accepts. An option that fails is a comfort less, no more.
+// then, and one that acknowledges nothing of what it was sent for 90 s is given up (tcp(7): TCP_USER_TIMEOUT): later
+// than by pings and heartbeats, which say more about it. What is set on a listener is inherited by the connections that
+// it accepts. An option that fails is a comfort less, no more.
 void SetConnectionOptions(int descriptor);
 
 void SetOption(int descriptor, int level, int option, int value);

@@ -97,7 +97,7 @@ TEST_CASE("what is accepted does not block, is not inherited by children, and no
   CHECK((fcntl(accepted, F_GETFD) & FD_CLOEXEC) != 0);
   CHECK(IntOption(accepted, IPPROTO_TCP, TCP_NODELAY) == 1);
   CHECK(IntOption(accepted, SOL_SOCKET, SO_KEEPALIVE) == 1);
-  CHECK(IntOption(accepted, IPPROTO_TCP, TCP_USER_TIMEOUT) == 60'000);
+  CHECK(IntOption(accepted, IPPROTO_TCP, TCP_USER_TIMEOUT) == 90'000);
 }
 
 TEST_CASE("a port that is taken is an error with its exit code, and the address") {

@@ -448,7 +448,7 @@ TEST_CASE("an outgoing connection notices a peer that is gone, as an accepted on
   CHECK(option(IPPROTO_TCP, TCP_NODELAY) == 1);
   CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
   CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 60);
-  CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 60'000);
+  CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 90'000);
 }
 
 TEST_CASE("a connection that is refused ends with the reason") {

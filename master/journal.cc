@@ -43,7 +43,8 @@ constexpr SipKey kChecksumKey{0x6170686c69637420, 0x6a6f75726e616c31};  // no se
 
 // Disk blocks that are taken in advance, so that few commits have to.
 constexpr std::size_t kBlocksAhead = std::size_t{1} << 20;
-// Pages that a transaction may need beside those of its records: the way to the root at both ends, and the free list.
+// Pages that a transaction may need beside those of its records and of the free list: the ways to the root at both
+// ends.
 constexpr std::size_t kUsualPages = 64;
 constexpr std::size_t kPageBytes = 4096;  // LMDB's are not smaller
 
@@ -199,15 +200,17 @@ class Database {
     if (env_ != nullptr) mdb_env_close(env_);
   }
 
-  // Takes the disk blocks that a transaction of so many new pages may need. Where it writes into the map, it would
-  // otherwise end in SIGBUS when the disk is full. Returns an errno, or 0.
+  // Takes the disk blocks that a transaction of so many new pages may need, and those of a list of every page that it
+  // may free. Where it writes into the map, it would otherwise end in SIGBUS when the disk is full. Returns an errno,
+  // or 0.
   int TakeBlocks(std::size_t pages) {
     if (!in_map_) return 0;
     MDB_envinfo info{};
     MDB_stat stat{};
     mdb_env_info(env_, &info);
     mdb_env_stat(env_, &stat);
-    const std::size_t needed = std::min((info.me_last_pgno + 1 + pages) * stat.ms_psize, info.me_mapsize);
+    const std::size_t free_list = 1 + info.me_last_pgno * sizeof(std::size_t) / stat.ms_psize;
+    const std::size_t needed = std::min((info.me_last_pgno + 1 + pages + free_list) * stat.ms_psize, info.me_mapsize);
     if (needed <= blocks_) return 0;
     int descriptor = -1;
     mdb_env_get_fd(env_, &descriptor);
@@ -262,6 +265,10 @@ class Transaction {
     return transaction;
   }
   Transaction(Transaction&& other) noexcept : txn_(std::exchange(other.txn_, nullptr)) {}
+  Transaction& operator=(Transaction&& other) noexcept {
+    std::swap(txn_, other.txn_);
+    return *this;
+  }
   ~Transaction() {
     if (txn_ != nullptr) mdb_txn_abort(txn_);
   }
@@ -359,7 +366,8 @@ struct Journal::Impl {
   Result<void> WriteEpoch(const history::Epoch& epoch);
   Result<void> Prepare(const Journal& journal, bool same_boot, bool new_epoch);
   Result<void> Rewrite(std::span<const history::Message> messages);
-  Result<Transaction> BeginWrite(std::span<const history::Message> messages);
+  // A transaction that adds messages, and takes away so many records. Errors: `code` is LMDB's, or an errno.
+  Result<Transaction> BeginWrite(std::span<const history::Message> messages, std::size_t dropped);
   Result<void> WriteState(bool flushed);
   Result<void> Store(std::span<const history::Message> messages, std::size_t keep);
   // Both return LMDB's error, or 0.
@@ -562,22 +570,25 @@ history::Epoch Journal::Impl::ReadEpoch() const {
   return {static_cast<const char*>(value.mv_data), value.mv_size};
 }
 
-Result<Transaction> Journal::Impl::BeginWrite(std::span<const history::Message> messages) {
-  std::size_t pages = kUsualPages;
+Result<Transaction> Journal::Impl::BeginWrite(std::span<const history::Message> messages, std::size_t dropped) {
+  auto transaction = Transaction::Begin(*database);
+  if (!transaction && transaction.error().code == MDB_PANIC) {
+    // A commit failed while it wrote the page that makes it valid. The file is as it was before; LMDB wants it opened
+    // anew.
+    database.reset();
+    if (auto opened = OpenDatabase(); !opened) return opened.error();
+    transaction = Transaction::Begin(*database);
+  }
+  if (!transaction) return transaction;
+  std::size_t pages = kUsualPages + dropped;  // each may be in a page of its own, which is written anew
   for (const history::Message& message : messages) pages += 2 + message.size() / kPageBytes;
   if (const int taken = database->TakeBlocks(pages); taken != 0) return Error{std::strerror(taken), taken};
-  auto transaction = Transaction::Begin(*database);
-  if (transaction || transaction.error().code != MDB_PANIC) return transaction;
-  // A commit failed while it wrote the page that makes it valid. The file is as it was before; LMDB wants it opened
-  // anew.
-  database.reset();
-  if (auto opened = OpenDatabase(); !opened) return opened.error();
-  return Transaction::Begin(*database);
+  return transaction;
 }
 
 // With their times on the present boot's clock.
 Result<void> Journal::Impl::Rewrite(std::span<const history::Message> messages) {
-  auto transaction = BeginWrite(messages);
+  auto transaction = BeginWrite(messages, records);
   if (!transaction) return transaction.error();
   next_position = 0;
   int result = mdb_drop(transaction->get(), database->messages, 0);
@@ -592,7 +603,7 @@ Result<void> Journal::Impl::Rewrite(std::span<const history::Message> messages) 
 }
 
 Result<void> Journal::Impl::WriteEpoch(const history::Epoch& epoch) {
-  auto transaction = BeginWrite({});
+  auto transaction = BeginWrite({}, 0);
   if (!transaction) return Error{"state: " + transaction.error().text, StatusOf(transaction.error().code)};
   MDB_val key{sizeof(kEpochKey) - 1, const_cast<char*>(kEpochKey)};
   MDB_val value{epoch.size(), const_cast<char*>(epoch.data())};
@@ -631,11 +642,11 @@ int Journal::Impl::DropOldest(const Cursor& cursor, std::size_t count) {
 
 Result<void> Journal::Impl::Store(std::span<const history::Message> messages, std::size_t keep) {
   const std::uint64_t position_before = next_position;
-  auto transaction = BeginWrite(messages);
-  if (!transaction) return Error{"state: " + transaction.error().text, StatusOf(transaction.error().code)};
   // Never more than a little at a time, and never the last: it has the last sequence that was given.
   const std::size_t surplus = records > keep ? records - keep : 0;
   const std::size_t dropped = surplus < kSlack ? 0 : std::min(surplus, kSlack + 2 * messages.size());
+  auto transaction = BeginWrite(messages, dropped);
+  if (!transaction) return Error{"state: " + transaction.error().text, StatusOf(transaction.error().code)};
   int result = 0;
   {
     const Cursor cursor(*transaction, *database, &result);

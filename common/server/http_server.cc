@@ -32,7 +32,8 @@ class HttpServer::Connection : public net::StreamHandler {
   void OnBytes(std::string_view bytes) override {
     unread_.append(bytes);
     if (!arriving()) return Process();
-    if (server_.MayArrive()) return Arrive();
+    // Those that wait already go first.
+    if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive();
     server_.arrivals_.push_back(id_);
     stream_->PauseReading();
   }
@@ -233,16 +234,13 @@ void HttpServer::Release() {
   UpdateListeners();
 }
 
-// Those that wait go first.
-bool HttpServer::MayArrive() {
+bool HttpServer::HasArrivalTime() {
   if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
-  return arrivals_.empty() && arrival_spent_ < limits_.arrival_time;
+  return arrival_spent_ < limits_.arrival_time;
 }
 
 void HttpServer::ContinueArrivals() {
-  if (arrivals_.empty()) return;
-  if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
-  while (!arrivals_.empty() && arrival_spent_ < limits_.arrival_time) {
+  while (!arrivals_.empty() && HasArrivalTime()) {
     const auto found = connections_.find(arrivals_.front());
     arrivals_.pop_front();
     if (found != connections_.end()) found->second->ArriveLate();

@@ -95,7 +95,8 @@ class HttpServer : private net::ListenerHandler {
 
   void OnConnection(int descriptor) override;
   void OnAcceptError(const std::string& reason) override;
-  bool MayArrive();
+  // Whether the turn has time left for arrivals.
+  bool HasArrivalTime();
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();

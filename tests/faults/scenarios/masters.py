@@ -1,6 +1,7 @@
 """Masters that die and come back."""
 
 from lab import wait
+from relay import wait_until
 from scenarios import scenario
 
 
@@ -52,7 +53,7 @@ def lost_answers(trial):
     link = trial.link(master, "admin")
     trial.plain_clients(2, trial.lab.repeater("repeater", master))
     trial.publish([link], 200, persistent=lambda number: True)
-    known_again = 0
+    known_again = []
     for _ in range(10 if trial.long else 2):
         trial.wait_for_messages()
         link.swallow_answers()
@@ -60,12 +61,12 @@ def lost_answers(trial):
         trial.wait_for_messages()
         kill_and_restart(trial, master, 0.1)
         link.restore()
-        trial.wait_for_messages()
-        known_again += master.status()["repeats"]
+        # New messages come before those publishes are tried again, which takes as long as the publisher pauses.
+        wait_until(lambda: master.status()["repeats"] >= 10, "10 publishes made again that the master had")
+        known_again.append(master.status()["repeats"])
     trial.settle()
     trial.judge()
     trial.note("publishes that the master knew again", known_again)
-    trial.check(known_again > 20, "no publish was made again that the master had")
 
 
 @scenario()

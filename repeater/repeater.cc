@@ -22,7 +22,7 @@ Repeater::Repeater(net::Loop& loop, const config::Settings& settings, Log& log)
 
 Result<void> Repeater::Start() {
   open_anyway_.Start(kOpenAnyway);
-  for (auto& group : groups_) group->Start();
+  for (auto& group : groups_) group->Start(node_.certificates().outgoing());
   return {};
 }
 

@@ -27,7 +27,10 @@ UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& setti
 
 UpstreamGroup::~UpstreamGroup() = default;
 
-void UpstreamGroup::Start() { Schedule(); }
+void UpstreamGroup::Start(const net::TlsContext* tls) {
+  tls_ = tls;
+  Schedule();
+}
 
 void UpstreamGroup::Stop() {
   stopped_ = true;
@@ -86,8 +89,8 @@ void UpstreamGroup::TryUrl() {
 void UpstreamGroup::TryAddress() {
   address_ = addresses_.back();
   addresses_.pop_back();
-  connection_ =
-      std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, static_cast<feed::UpstreamHandler&>(*this));
+  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_,
+                                                           static_cast<feed::UpstreamHandler&>(*this));
 }
 
 void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {

@@ -38,7 +38,8 @@ class UpstreamGroup : private feed::UpstreamHandler {
                 FollowHandler& handler);
   ~UpstreamGroup() override;
 
-  void Start();
+  // `tls` is for URLs that ask for it, and outlives the group; null where none does.
+  void Start(const net::TlsContext* tls);
   void Stop();
 
   // Sends what has changed in the tree since the last report.
@@ -56,11 +57,6 @@ class UpstreamGroup : private feed::UpstreamHandler {
   admin::UpstreamStatus status() const;
 
  private:
-  struct Candidate {
-    http::Url url;
-    net::Address address;
-  };
-
   void Schedule();
   void Next();
   void TryUrl();
@@ -83,6 +79,7 @@ class UpstreamGroup : private feed::UpstreamHandler {
   std::string node_id_;
   Log& log_;
   FollowHandler& handler_;
+  const net::TlsContext* tls_ = nullptr;  // set by Start()
   RandomGenerator random_;
   net::Resolver resolver_;
   net::Timer retry_;

@@ -30,7 +30,9 @@ class Admin : private server::HttpHandler {
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address) { return http_.Bind(address, false); }
+  Result<net::Address> Bind(const net::Address& address, const net::TlsContext* tls) {
+    return http_.Bind(address, false, tls);
+  }
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.

@@ -54,7 +54,9 @@ class Clients : private server::HttpHandler {
   ~Clients() override;
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port) { return http_.Bind(address, reuse_port); }
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
+    return http_.Bind(address, reuse_port, tls);
+  }
   Result<void> Listen() { return http_.Listen(); }
   bool listening() const { return http_.listening(); }
   // What plain GET is answered with: 501 when ready, 503 else.

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "common/net/address.h"
@@ -55,6 +57,22 @@ std::vector<Error> CheckFiles(const Settings& settings) {
   }
   if (!settings.pidfile.empty()) Collect(CheckFile(file + "pidfile", fs::absolute(settings.pidfile)), &problems);
   if (!settings.state.empty()) Collect(CheckFolder("state", fs::absolute(settings.state)), &problems);
+  return problems;
+}
+
+std::vector<Error> CheckCertificates(const Settings& settings, std::vector<std::string>* notices) {
+  std::vector<Error> problems;
+  const auto check = [&](const std::string& where, const Result<std::unique_ptr<net::TlsContext>>& context) {
+    if (!context) {
+      problems.push_back({where + context.error().text, EX_CONFIG});
+      return;
+    }
+    for (const std::string& notice : (*context)->Notices(std::time(nullptr))) notices->push_back(where + notice);
+  };
+  for (const Server& server : settings.servers) {
+    if (!server.tls.empty()) check(server.where + ": ", net::TlsContext::ForServer(server.tls, nullptr));
+  }
+  if (!settings.tls.empty()) check("", net::TlsContext::ForClient(settings.tls));
   return problems;
 }
 

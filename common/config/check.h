@@ -1,6 +1,7 @@
 // Whether what a configuration names outside of itself can be used.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "common/base/result.h"
@@ -12,6 +13,10 @@ namespace aphlict::config {
 // must not leave files behind which the node, as another user, cannot write. Returns every problem, with file and key;
 // `code` is an exit code of sysexits(3).
 std::vector<Error> CheckFiles(const Settings& settings);
+
+// Certificates and keys: whether they can be read and belong together. Returns every problem, as CheckFiles() does, and
+// adds to `*notices` what is no error but worth knowing, such as that one expires soon.
+std::vector<Error> CheckCertificates(const Settings& settings, std::vector<std::string>* notices);
 
 // The addresses to listen on: whether their names resolve, which may take a while. Binds nothing, since the node itself
 // may be running. Returns every problem, as CheckFiles() does.

@@ -29,6 +29,10 @@ class FileReader {
                 {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
                 {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
                 {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
+                {"ssl.ca", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.ca); }},
+                {"ssl.cert", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.cert); }},
+                {"ssl.key", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.key); }},
+                {"ssl.chain", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.chain); }},
                 {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
                 {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
                 {"state", [&](auto& value, auto& key) { State(value, key); }},
@@ -111,9 +115,7 @@ class FileReader {
     std::string type;
     std::optional<std::string> listen;
     std::optional<std::int64_t> port;
-    const auto tls = [&](const json::Value& each, const std::string& path) {
-      Problem(path, each, "TLS is not available in this version; terminate it in a proxy in front of the port");
-    };
+    net::TlsFiles tls;
     Members(value, key,
             {
                 {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
@@ -133,11 +135,12 @@ class FileReader {
                    listen = "";
                    Text(each, path, &*listen);
                  }},
-                {"ssl.key", tls},
-                {"ssl.cert", tls},
-                {"ssl.chain", tls},
+                {"ssl.key", [&](auto& each, auto& path) { Text(each, path, &tls.key); }},
+                {"ssl.cert", [&](auto& each, auto& path) { Text(each, path, &tls.cert); }},
+                {"ssl.chain", [&](auto& each, auto& path) { Text(each, path, &tls.chain); }},
+                {"ssl.client.ca", [&](auto& each, auto& path) { Text(each, path, &tls.ca); }},
             });
-    Server server{ServerType::kAdmin, "127.0.0.1", 0, std::string(file_) + ": " + key};
+    Server server{ServerType::kAdmin, "127.0.0.1", 0, std::string(file_) + ": " + key, std::move(tls)};
     if (type == "admin") {
       server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
       if (!listen) {
@@ -233,7 +236,7 @@ class FileReader {
 
   void UpstreamUrl(const json::Value& value, const std::string& key, UpstreamGroup* group) {
     if (!value.is_string()) return Expected(key, value, "a URL");
-    auto url = ParseUpstreamUrl(value.string());
+    auto url = http::ParseUrl(value.string());
     if (!url) return Problem(key, value, url.error().text);
     group->urls.push_back(std::move(*url));
   }
@@ -344,13 +347,6 @@ Result<Durability> ParseDurability(const std::string& text) {
   if (text == "process") return Durability::kProcess;
   if (text == "power") return Durability::kPower;
   return Error{"expected \"process\" or \"power\", got \"" + text + "\""};
-}
-
-Result<http::Url> ParseUpstreamUrl(const std::string& text) {
-  auto url = http::ParseUrl(text);
-  if (!url) return url;
-  if (url->secure()) return Error{text + ": TLS is not available in this version; follow through a proxy that adds it"};
-  return url;
 }
 
 std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,

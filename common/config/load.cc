@@ -29,6 +29,7 @@ struct Options {
   std::vector<std::string> upstream;
   std::string name;
   std::string public_url;
+  net::TlsFiles tls;
   std::string state;
   std::string durability;
   std::optional<std::int64_t> drain;
@@ -96,6 +97,12 @@ void Declare(CLI::App& app, Role role, Options& options) {
         ->type_name("URL[,URL...]");
     app.add_option("--public-url", options.public_url, "The URL by which browsers reach this repeater")
         ->type_name("URL");
+    app.add_option("--ssl-ca", options.tls.ca,
+                   "Whose certificates upstreams must have (PEM). Default: the system's authorities")
+        ->type_name("FILE");
+    app.add_option("--ssl-cert", options.tls.cert, "The certificate that this repeater shows to upstreams (PEM)")
+        ->type_name("FILE");
+    app.add_option("--ssl-key", options.tls.key, "Its key (PEM)")->type_name("FILE");
   }
   app.add_option("--name", options.name, "How the node calls itself in the status. Default: the host's name")
       ->type_name("NAME");
@@ -118,7 +125,7 @@ void ApplyServers(const TypeDefaults& type, const std::vector<std::string>& text
   std::erase_if(settings->servers, [&](const Server& server) { return server.type == type.type; });
   for (const std::string& text : texts) {
     if (text == "none") continue;
-    Server server{type.type, type.host, type.port, type.option};
+    Server server{type.type, type.host, type.port, type.option, {}};
     if (auto problem = ParseListenAddress(text, &server.host, &server.port); !problem.empty()) {
       problems->push_back(std::string(type.option) + ": " + problem);
       continue;
@@ -134,7 +141,7 @@ void ApplyUpstream(const std::vector<std::string>& groups, Settings* settings, s
     UpstreamGroup group;
     std::istringstream list(text);
     for (std::string each; std::getline(list, each, ',');) {
-      if (auto url = ParseUpstreamUrl(each)) {
+      if (auto url = http::ParseUrl(each)) {
         group.urls.push_back(std::move(*url));
       } else {
         problems->push_back("--upstream: " + url.error().text);
@@ -268,10 +275,13 @@ Invocation Load(Role role, int argc, const char* const* argv) {
     const bool switched_off = std::find(off.begin(), off.end(), type.type) != off.end();
     if (type.on && !listed && !switched_off && texts[i]->empty()) {
       settings.servers.push_back(
-          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default"});
+          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default", {}});
     }
   }
   ApplyUpstream(options.upstream, &settings, &problems);
+  if (!options.tls.ca.empty()) settings.tls.ca = options.tls.ca;
+  if (!options.tls.cert.empty()) settings.tls.cert = options.tls.cert;
+  if (!options.tls.key.empty()) settings.tls.key = options.tls.key;
   if (!options.name.empty()) settings.name = options.name;
   if (!options.public_url.empty()) {
     if (auto url = http::ParseUrl(options.public_url); !url) problems.push_back("--public-url: " + url.error().text);
@@ -297,6 +307,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (options.debug) settings.log_level = LogLevel::kDebug;
   CheckWhole(settings, &problems);
   std::vector<Error> outside = CheckFiles(settings);
+  for (Error& problem : CheckCertificates(settings, &settings.notices)) outside.push_back(std::move(problem));
   if (options.check_config) {
     for (Error& problem : CheckAddresses(settings)) outside.push_back(std::move(problem));
   }

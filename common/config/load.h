@@ -37,9 +37,6 @@ inline constexpr std::int64_t kMaxDrainSeconds = 3600;
 // "process" or "power".
 Result<Durability> ParseDurability(const std::string& text);
 
-// A URL that a repeater can follow. Errors: it is none, or it needs TLS.
-Result<http::Url> ParseUpstreamUrl(const std::string& text);
-
 // "127.0.0.1:22281", "[::1]:22280", "name:22280", ":22280" or "22280" (the host stays as `*host` was).
 // Returns the problem, or nothing.
 std::string ParseListenAddress(std::string_view text, std::string* host, std::uint16_t* port);

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/time.h"
 #include "common/http/head.h"
+#include "common/net/tls_context.h"
 
 namespace aphlict::config {
 
@@ -29,11 +30,12 @@ struct Server {
   std::string host;        // an IPv4 or IPv6 address without brackets, or a name
   std::uint16_t port = 0;  // 0: one that the kernel chooses, which the log tells
   std::string where;       // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
+  net::TlsFiles tls;       // empty: without TLS; `ca` is whose certificates peers must show
 };
 
 // One group of upstreams: the ways to one master. A repeater follows one of them at a time.
 struct UpstreamGroup {
-  std::vector<http::Url> urls;         // at least one; scheme http
+  std::vector<http::Url> urls;         // at least one; scheme http or https
   std::vector<std::string> instances;  // only these are asked for; none: all
 };
 
@@ -67,6 +69,7 @@ struct Settings {
   std::string file;  // empty: none
   std::vector<Server> servers;
   std::vector<UpstreamGroup> upstream;  // of a repeater: at least one
+  net::TlsFiles tls;                    // for outgoing connections; `ca`: none means the system's authorities
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;
   std::string pidfile;

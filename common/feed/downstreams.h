@@ -44,7 +44,9 @@ class Downstreams : private server::HttpHandler {
   ~Downstreams() override;
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port) { return http_.Bind(address, reuse_port); }
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
+    return http_.Bind(address, reuse_port, tls);
+  }
   Result<void> Listen() { return http_.Listen(); }
 
   // Sends what has entered the history. Called at the end of each turn.

@@ -17,7 +17,7 @@ constexpr websocket::ReaderLimits kReaderLimits{kMaxMessageBytes, 1024};
 }  // namespace
 
 UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address,
-                                       UpstreamHandler& handler)
+                                       const net::TlsContext* tls, UpstreamHandler& handler)
     : loop_(loop),
       url_(url),
       handler_(handler),
@@ -25,7 +25,7 @@ UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, co
       key_(websocket::RandomKey()),
       started_(Now()),
       timer_(loop, [this] { CheckTime(); }) {
-  auto stream = net::Stream::Connect(loop, address);
+  auto stream = net::Stream::Connect(loop, address, url.secure() ? tls : nullptr, url.host);
   if (!stream) {
     // Told later, so that nobody is called back from a constructor.
     response_ = stream.error().text;

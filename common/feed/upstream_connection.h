@@ -16,6 +16,7 @@
 #include "common/net/address.h"
 #include "common/net/loop.h"
 #include "common/net/stream.h"
+#include "common/net/tls_context.h"
 #include "common/server/websocket_connection.h"
 
 namespace aphlict::feed {
@@ -40,8 +41,10 @@ class UpstreamHandler {
 class UpstreamConnection : private net::StreamHandler, private server::WebSocketHandler {
  public:
   // Begins to connect to `address`, which is one of `url`'s. A URL without a path means /feed/; one with a path is
-  // for a proxy that has the feed elsewhere. `handler` outlives the connection.
-  UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, UpstreamHandler& handler);
+  // for a proxy that has the feed elsewhere. `tls` is used where the URL asks for it, and may be null elsewhere. `tls`
+  // and `handler` outlive the connection.
+  UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, const net::TlsContext* tls,
+                     UpstreamHandler& handler);
   ~UpstreamConnection() override;
 
   void SendStatus(std::string_view report);

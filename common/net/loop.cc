@@ -121,7 +121,7 @@ void Loop::EndTurn() {
 void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(std::move(object)); }
 
 void Loop::Linger(StreamPtr stream, Duration limit) {
-  if (stream->spent()) return;
+  if (stream->spent() || stream->handshaking()) return;
   lingering_.push_back(std::make_unique<LingeringStream>(*this, std::move(stream), Now() + limit));
   lingering_.back()->place = lingering_.size() - 1;
   if (uv_is_active(reinterpret_cast<uv_handle_t*>(linger_timer_.get())) != 0) return;

@@ -68,6 +68,11 @@ class Loop {
   // Where streams read into: one buffer a loop, so that an idle connection has none. Valid for one callback.
   static constexpr std::size_t kReadBufferSize = 64 * 1024;
   char* read_buffer() { return read_buffer_.get(); }
+  // As large, for what lies between the socket and the stream's user: records of TLS. Made when it is first needed.
+  char* scratch() {
+    if (!scratch_) scratch_ = std::make_unique<char[]>(kReadBufferSize);
+    return scratch_.get();
+  }
 
  private:
   friend class Stream;
@@ -87,6 +92,7 @@ class Loop {
   std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;
   std::vector<std::shared_ptr<void>> deleted_later_;
   std::unique_ptr<char[]> read_buffer_;
+  std::unique_ptr<char[]> scratch_;
   std::vector<std::unique_ptr<LingeringStream>> lingering_;
   HandlePtr<uv_timer_t> linger_timer_;
 };

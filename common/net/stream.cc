@@ -7,8 +7,11 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include "common/net/socket_options.h"
+#include "common/net/tls_context.h"
+#include "common/net/tls_session.h"
 
 namespace aphlict::net {
 
@@ -27,9 +30,21 @@ Stream::Stream(Loop& loop, int descriptor) : descriptor_(descriptor) {
   if (uv_poll_init(loop.uv(), &poll_, descriptor) != 0) std::abort();
 }
 
-StreamPtr Stream::Adopt(Loop& loop, int descriptor) { return StreamPtr(new Stream(loop, descriptor)); }
+Stream::~Stream() = default;
 
-Result<StreamPtr> Stream::Connect(Loop& loop, const Address& address) {
+void Stream::Encrypt(std::unique_ptr<TlsSession> tls) {
+  tls_ = std::move(tls);
+  handshaking_ = true;
+}
+
+StreamPtr Stream::Adopt(Loop& loop, int descriptor, const TlsContext* tls) {
+  StreamPtr stream(new Stream(loop, descriptor));
+  stream->accepted_ = true;
+  if (tls != nullptr) stream->Encrypt(tls->Accept(descriptor));
+  return stream;
+}
+
+Result<StreamPtr> Stream::Connect(Loop& loop, const Address& address, const TlsContext* tls, const std::string& host) {
   const int descriptor = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return Error{"socket: " + ErrorText(errno)};
   SetConnectionOptions(descriptor);
@@ -38,8 +53,9 @@ Result<StreamPtr> Stream::Connect(Loop& loop, const Address& address) {
     close(descriptor);
     return error;
   }
-  StreamPtr stream = Adopt(loop, descriptor);
+  StreamPtr stream(new Stream(loop, descriptor));
   stream->connecting_ = true;
+  if (tls != nullptr) stream->Encrypt(tls->Connect(descriptor, host));
   return stream;
 }
 
@@ -82,13 +98,14 @@ void Stream::Write(SharedBytes bytes) {
 }
 
 void Stream::MarkDirty() {
-  if (dirty_index_ != kClean || blocked_ || connecting_) return;
+  if (dirty_index_ != kClean || blocked_ || connecting_ || handshaking_) return;
   auto& dirty = loop().dirty_;
   dirty_index_ = static_cast<std::uint32_t>(dirty.size());
   dirty.push_back(this);
 }
 
 void Stream::Flush() {
+  if (tls_) return FlushEncrypted();
   while (queue_) {
     iovec vectors[kMaxVectors];
     std::size_t count = 0;
@@ -121,7 +138,46 @@ void Stream::Flush() {
       return;
     }
   }
+  AllSent();
+}
+
+void Stream::FlushEncrypted() {
+  if (handshaking_) return;
+  while (queue_) {
+    std::size_t sent = 0;
+    const TlsSession::Status status = tls_->Write(NextRecord(), &sent);
+    if (status == TlsSession::Status::kWantsWrite) {
+      blocked_ = true;
+      return UpdateInterest();
+    }
+    if (status != TlsSession::Status::kDone) return End("write: " + tls_->error());
+    Consume(sent);
+  }
+  AllSent();
+}
+
+// What the next record is to hold: small writes share one. As long as the kernel does not take it, this begins with the
+// same bytes.
+std::string_view Stream::NextRecord() {
+  const SharedBytes& first = queue_->slots[queue_->begin];
+  const bool alone = queue_->begin + 1 == queue_->end && !queue_->next;
+  if (alone || first.size() >= TlsSession::kRecordBytes) return first.view();
+  char* const record = loop().scratch();
+  std::size_t size = 0;
+  for (const WriteChunk* chunk = queue_.get(); chunk != nullptr; chunk = chunk->next.get()) {
+    for (std::size_t i = chunk->begin; i < chunk->end; ++i) {
+      const std::string_view bytes = chunk->slots[i].view().substr(0, TlsSession::kRecordBytes - size);
+      std::memcpy(record + size, bytes.data(), bytes.size());
+      size += bytes.size();
+      if (size == TlsSession::kRecordBytes) return {record, size};
+    }
+  }
+  return {record, size};
+}
+
+void Stream::AllSent() {
   if (!shutdown_) return;
+  if (tls_) tls_->SayEnd();
   shutdown(descriptor_, SHUT_WR);
   if (read_ended_) End("end of stream");
 }
@@ -163,7 +219,9 @@ void Stream::ResumeReading() {
 
 void Stream::ShutdownWhenSent() {
   shutdown_ = true;
-  if (!queue_ && !connecting_) shutdown(descriptor_, SHUT_WR);
+  if (queue_ || connecting_) return;
+  if (tls_) tls_->SayEnd();
+  shutdown(descriptor_, SHUT_WR);
 }
 
 Address Stream::peer() const {
@@ -198,11 +256,16 @@ void Stream::OnEvents(int status, int events) {
     socklen_t length = sizeof(error);
     getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &length);
     interest_ = 0;  // libuv has stopped watching
+    // A peer that refuses a certificate says why, and resets the connection in the middle of what it is sent.
+    if (tls_ && !connecting_ && !paused_) ReadOnce();
+    if (closed_ || ended_) return;
     return End((connecting_ ? "connect: " : "") + ErrorText(error == 0 ? ECONNRESET : error));
   }
   if (connecting_) return FinishConnecting();
   if ((events & UV_WRITABLE) != 0) {
     blocked_ = false;
+    if (handshaking_ || (tls_ && tls_->has_rest())) Decrypt();
+    if (closed_ || ended_) return;
     // Not at the turn's end like others: the interest in writability must be settled before the next poll.
     if (dirty_index_ == kClean) Flush();
     if (closed_ || ended_) return;
@@ -214,7 +277,12 @@ void Stream::OnEvents(int status, int events) {
   }
   if ((events & UV_READABLE) == 0) return;
   if (paused_) return UpdateInterest();
+  if (accepted_ && handshaking_) return handler_->OnHandshake();
   ReadOnce();
+}
+
+void Stream::ContinueHandshake() {
+  if (handshaking_) ReadOnce();
 }
 
 void Stream::FinishConnecting() {
@@ -224,23 +292,62 @@ void Stream::FinishConnecting() {
   if (error != 0) return End("connect: " + ErrorText(error));
   connecting_ = false;
   UpdateInterest();
+  if (tls_) return Decrypt();  // begins the handshake
   if (queue_) MarkDirty();
   handler_->OnConnected();
 }
 
 // One read a turn, so that a fast sender does not keep the loop from everybody else.
 void Stream::ReadOnce() {
+  char* const buffer = tls_ ? loop().scratch() : loop().read_buffer();
   ssize_t got;
   do {
-    got = recv(descriptor_, loop().read_buffer(), Loop::kReadBufferSize, 0);
+    got = recv(descriptor_, buffer, Loop::kReadBufferSize, 0);
   } while (got < 0 && errno == EINTR);
-  if (got > 0) return handler_->OnBytes({loop().read_buffer(), static_cast<std::size_t>(got)});
+  if (got > 0) {
+    const std::string_view bytes(buffer, static_cast<std::size_t>(got));
+    if (!tls_) return handler_->OnBytes(bytes);
+    tls_->Receive(bytes);
+    return Decrypt();
+  }
   if (got == 0) {
     read_ended_ = true;
     UpdateInterest();
     return handler_->OnReadEnd();
   }
   if (errno != EAGAIN) End("read: " + ErrorText(errno));
+}
+
+// Goes on with the handshake and then with the peer's records, as far as what was received lasts.
+void Stream::Decrypt() {
+  using Status = TlsSession::Status;
+  if (handshaking_) {
+    const Status status = tls_->Handshake();
+    if (status == Status::kWantsRead) return;
+    if (status == Status::kWantsWrite) return WaitToDecrypt();
+    if (status != Status::kDone) return End(status == Status::kEnd ? "TLS: the peer gave up" : tls_->error());
+    handshaking_ = false;
+    if (queue_) MarkDirty();
+    if (!accepted_) handler_->OnConnected();
+  }
+  Status status = Status::kDone;
+  while (status == Status::kDone && !closed_ && !ended_) {
+    std::size_t got = 0;
+    status = tls_->Read(loop().read_buffer(), Loop::kReadBufferSize, &got);
+    if (got > 0) handler_->OnBytes({loop().read_buffer(), got});
+  }
+  if (closed_ || ended_ || status == Status::kWantsRead) return;
+  if (status == Status::kWantsWrite) return WaitToDecrypt();
+  if (status == Status::kFailed) return End(tls_->error());
+  read_ended_ = true;
+  UpdateInterest();
+  handler_->OnReadEnd();
+}
+
+void Stream::WaitToDecrypt() {
+  tls_->KeepRest();
+  blocked_ = true;
+  UpdateInterest();
 }
 
 void Stream::End(const std::string& reason) {

@@ -27,6 +27,9 @@ class StreamHandler {
   virtual ~StreamHandler() = default;
   // An outgoing connection is there. Not called for accepted ones.
   virtual void OnConnected() {}
+  // On a stream that was accepted with TLS: bytes of the peer's handshake have come. The handler lets it go on with
+  // Stream::ContinueHandshake(), now or later; handshakes cost more than anything else that a peer can ask for.
+  virtual void OnHandshake() {}
   // `bytes` is borrowed for the call, and never empty.
   virtual void OnBytes(std::string_view bytes) = 0;
   // The stream is over: the peer closed its side (`reason` is "end of stream"), or it failed. Nothing else
@@ -39,6 +42,8 @@ class StreamHandler {
 };
 
 class Stream;
+class TlsContext;
+class TlsSession;
 
 // Closes the socket at once, without sending what is queued, and frees the memory when libuv has let go of it.
 struct CloseStream {
@@ -56,10 +61,12 @@ struct WriteChunk {
 
 class Stream {
  public:
-  // Takes over the descriptor of a connected, non-blocking socket.
-  static StreamPtr Adopt(Loop& loop, int descriptor);
-  // Begins to connect; OnConnected() or OnEnd() follows. Errors: no socket could be made.
-  static Result<StreamPtr> Connect(Loop& loop, const Address& address);
+  // Takes over the descriptor of a connected, non-blocking socket. With `tls`, its peer speaks that.
+  static StreamPtr Adopt(Loop& loop, int descriptor, const TlsContext* tls = nullptr);
+  // Begins to connect; OnConnected() or OnEnd() follows. With `tls`, the handshake is part of connecting, and `host` is
+  // who must be there. Errors: no socket could be made.
+  static Result<StreamPtr> Connect(Loop& loop, const Address& address, const TlsContext* tls = nullptr,
+                                   const std::string& host = "");
 
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -86,6 +93,13 @@ class Stream {
   void PauseReading();
   void ResumeReading();
 
+  // See StreamHandler::OnHandshake.
+  void ContinueHandshake();
+  // Whether it has TLS, and its handshake is not done.
+  bool handshaking() const { return handshaking_; }
+  // Null without TLS.
+  const TlsSession* tls() const { return tls_.get(); }
+
   // Half-closes once all that is queued is sent. Where the peer has closed its side before, that is the end.
   void ShutdownWhenSent();
 
@@ -98,14 +112,20 @@ class Stream {
   friend struct CloseStream;
 
   Stream(Loop& loop, int descriptor);
-  ~Stream() = default;
+  ~Stream();
 
+  void Encrypt(std::unique_ptr<TlsSession> tls);
   void Close();
   void OnEvents(int status, int events);
   void FinishConnecting();
   void ReadOnce();
+  void Decrypt();
+  void WaitToDecrypt();
   void MarkDirty();
   void Flush();
+  void FlushEncrypted();
+  std::string_view NextRecord();
+  void AllSent();
   void Consume(std::size_t sent);
   void UpdateInterest();
   void End(const std::string& reason);
@@ -114,6 +134,7 @@ class Stream {
   StreamHandler* handler_ = nullptr;
   std::unique_ptr<WriteChunk> queue_;  // the first of a list
   WriteChunk* queue_tail_ = nullptr;
+  std::unique_ptr<TlsSession> tls_;
   Time last_progress_{};
   std::uint32_t unsent_ = 0;
   std::uint32_t dirty_index_ = kClean;  // its place in Loop::dirty_
@@ -127,6 +148,8 @@ class Stream {
   bool shutdown_ : 1 = false;
   bool read_ended_ : 1 = false;
   bool ended_ : 1 = false;
+  bool accepted_ : 1 = false;
+  bool handshaking_ : 1 = false;  // of TLS
 
   static constexpr std::uint32_t kClean = 0xffffffff;
 };

@@ -1,6 +1,7 @@
 #include "common/node/node.h"
 
 #include <sys/resource.h>
+#include <sysexits.h>
 
 #include <algorithm>
 #include <utility>
@@ -76,6 +77,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
       role_(role),
       id_(RandomId()),
       started_(Now()),
+      certificates_(loop, log),
       history_({settings.limits.history_time, settings.limits.history_bytes, 64}),
       instances_(settings.limits.instances),
       tree_(settings.limits.instances),
@@ -105,6 +107,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
 Node::~Node() { loop_.SetTurnEnd(nullptr); }
 
 Result<void> Node::Open() {
+  if (auto loaded = certificates_.Load(settings_); !loaded) return Error{loaded.error().text, EX_CONFIG};
   for (const config::Server& server : settings_.servers) {
     if (auto bound = Bind(server); !bound) return bound;
   }
@@ -123,13 +126,14 @@ Result<void> Node::Bind(const config::Server& server) {
   auto addresses = net::ResolveNow(server.host, server.port);
   if (!addresses) return Error{server.where + ": " + addresses.error().text, 78};
   const net::Address& address = addresses->front();
+  const net::TlsContext* const tls = server.tls.empty() ? nullptr : certificates_.ForServer(server.tls);
   Result<net::Address> bound = net::Address();
   switch (server.type) {
     case config::ServerType::kAdmin:
-      bound = admin_->Bind(address);
+      bound = admin_->Bind(address, tls);
       break;
     case config::ServerType::kClient:
-      bound = clients_->Bind(address, settings_.reuse_port);
+      bound = clients_->Bind(address, settings_.reuse_port, tls);
       break;
     case config::ServerType::kRepeater:
       if (!address.is_loopback() && !settings_.insecure_feed) {
@@ -138,7 +142,7 @@ Result<void> Node::Bind(const config::Server& server) {
                          "--insecure-feed takes the risk",
                      78};
       }
-      bound = downstreams_->Bind(address, false);
+      bound = downstreams_->Bind(address, false, tls);
       break;
   }
   if (!bound) return Error{server.where + ": " + bound.error().text, bound.error().code};

@@ -20,6 +20,7 @@
 #include "common/history/history.h"
 #include "common/history/instances.h"
 #include "common/net/loop.h"
+#include "common/node/certificates.h"
 
 namespace aphlict::node {
 
@@ -92,6 +93,11 @@ class Node : private admin::StatusSource, private history::History::Observer {
   history::Instances& instances() { return instances_; }
   feed::Tree& tree() { return tree_; }
   admin::Admin& admin() { return *admin_; }
+  // REQUIRES: Open() has succeeded so far.
+  const Certificates& certificates() const { return certificates_; }
+
+  // Reads the certificates anew.
+  void Reload() { certificates_.Reload(); }
 
   // Writes what has changed in this node into the tree, for a report or a status.
   void RefreshTree() const;
@@ -112,6 +118,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   Role& role_;
   std::string id_;
   Time started_;
+  Certificates certificates_;
   history::History history_;
   mutable history::Instances instances_;
   mutable feed::Tree tree_;

@@ -121,7 +121,10 @@ int Run(const config::Settings& settings, Log& log, const MakeApplication& make)
   int exit_code = EX_OK;
   const net::SignalWatcher on_term(loop, SIGTERM, drain_and_stop);
   const net::SignalWatcher on_int(loop, SIGINT, [&] { stop_at_once("SIGINT"); });
-  const net::SignalWatcher on_hup(loop, SIGHUP, reopen_logs);
+  const net::SignalWatcher on_hup(loop, SIGHUP, [&] {
+    reopen_logs();
+    node.Reload();
+  });
   const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
   const net::SignalWatcher on_usr2(loop, SIGUSR2, toggle_drain);
   // Log lines leave at the end of each turn; what the sink did not take then is tried again.

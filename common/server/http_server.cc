@@ -29,9 +29,16 @@ class HttpServer::Connection : public net::StreamHandler {
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
 
+  void OnHandshake() override { ArriveNowOrLater(); }
+
   void OnBytes(std::string_view bytes) override {
     unread_.append(bytes);
+    if (in_handshake_) return;
     if (!arriving()) return Process();
+    ArriveNowOrLater();
+  }
+
+  void ArriveNowOrLater() {
     // Those that wait already go first.
     if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive();
     server_.arrivals_.push_back(id_);
@@ -41,6 +48,9 @@ class HttpServer::Connection : public net::StreamHandler {
   // Deals with the first bytes, at the expense of the turn's time for arrivals.
   void Arrive() {
     const Time begun = Now();
+    in_handshake_ = true;
+    stream_->ContinueHandshake();
+    in_handshake_ = false;
     Process();
     server_.arrival_spent_ += Now() - begun;
   }
@@ -55,7 +65,10 @@ class HttpServer::Connection : public net::StreamHandler {
     if (!waiting_ && stream_->unsent() == 0) Finish();
   }
 
-  void OnEnd(const std::string&) override { Finish(); }
+  void OnEnd(const std::string& reason) override {
+    if (stream_->handshaking()) CountTlsFailure(reason);
+    Finish();
+  }
 
   void Respond(const http::Response& response) {
     if (!waiting_) return;
@@ -87,7 +100,11 @@ class HttpServer::Connection : public net::StreamHandler {
       return;
     }
     const HttpLimits& limits = server_.limits_;
-    if (!parser_.started()) {
+    if (stream_->handshaking()) {
+      if (now - since_ <= limits.head_time) return;
+      CountTlsFailure("TLS: the handshake did not end in time");
+      Finish();
+    } else if (!parser_.started()) {
       // A connection that has not sent anything yet is on its head's time, one between requests may idle.
       if (now - since_ > (requests_ == 0 ? limits.head_time : limits.idle_time)) Finish();
     } else if (parser_.state() == http::RequestParser::State::kHead) {
@@ -128,6 +145,16 @@ class HttpServer::Connection : public net::StreamHandler {
     processing_ = false;
   }
 
+  void CountTlsFailure(const std::string& reason) {
+    ++server_.counters_.tls_failed;
+    std::int64_t suppressed = 0;
+    if (!server_.log_limiter_.Allow(Seconds(Now()), &suppressed)) return;
+    server_.log_.Warning("tls_failed", {{"listener", server_.name_},
+                                        {"peer", stream_->peer().ToString()},
+                                        {"reason", reason},
+                                        {"suppressed", suppressed}});
+  }
+
   void Refuse(const Error& error) {
     ++server_.counters_.refused;
     std::int64_t suppressed = 0;
@@ -164,6 +191,59 @@ class HttpServer::Connection : public net::StreamHandler {
   bool waiting_ = false;     // for the answer to a complete request
   bool processing_ = false;  // Process() is on the stack
   bool read_ended_ = false;
+  bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack
+};
+
+// An address that the server listens on, or can again.
+class HttpServer::Port : private net::ListenerHandler {
+ public:
+  Port(HttpServer& server, bool reuse_port, const net::TlsContext* tls)
+      : server_(server), reuse_port_(reuse_port), tls_(tls) {}
+
+  // Errors as net::Listener::Bind.
+  Result<void> Bind(const net::Address& address) {
+    auto listener = net::Listener::Bind(server_.loop_, address, reuse_port_, this);
+    if (!listener) return listener.error();
+    listener_ = std::move(*listener);
+    address_ = listener_->local_address();
+    return {};
+  }
+
+  // Errors as net::Listener::Bind and Start.
+  Result<void> Listen() {
+    if (!listener_) {
+      if (auto bound = Bind(address_); !bound) return bound;
+    }
+    return listener_->Start();
+  }
+
+  void Close() {
+    if (listener_) listener_->AcceptAll();
+    listener_.reset();
+  }
+
+  const net::Address& address() const { return address_; }
+  net::Listener* listener() { return listener_.get(); }
+
+ private:
+  void OnConnection(int descriptor) override {
+    ++server_.counters_.accepted;
+    const ConnectionId id = server_.next_id_++;
+    server_.connections_.emplace(
+        id, std::make_unique<Connection>(server_, id, net::Stream::Adopt(server_.loop_, descriptor, tls_)));
+    server_.UpdateListeners();
+  }
+
+  void OnAcceptError(const std::string& reason) override {
+    server_.log_.Error("accept_failed",
+                       {{"listener", server_.name_}, {"reason", reason}, {"connections", server_.connections()}});
+  }
+
+  HttpServer& server_;
+  net::Address address_;
+  bool reuse_port_;
+  const net::TlsContext* tls_;               // null: plain
+  std::unique_ptr<net::Listener> listener_;  // null while the server does not listen
 };
 
 HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler)
@@ -176,24 +256,16 @@ HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limi
 
 HttpServer::~HttpServer() = default;
 
-Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port) {
-  auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
-  if (!listener) return listener.error();
-  listeners_.push_back(std::move(*listener));
-  bound_.emplace_back(listeners_.back()->local_address(), reuse_port);
-  return bound_.back().first;
+Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
+  auto port = std::make_unique<Port>(*this, reuse_port, tls);
+  if (auto bound = port->Bind(address); !bound) return bound.error();
+  ports_.push_back(std::move(port));
+  return ports_.back()->address();
 }
 
 Result<void> HttpServer::Listen() {
-  if (listeners_.empty()) {
-    for (const auto& [address, reuse_port] : bound_) {
-      auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
-      if (!listener) return listener.error();
-      listeners_.push_back(std::move(*listener));
-    }
-  }
-  for (auto& listener : listeners_) {
-    if (auto started = listener->Start(); !started) return started;
+  for (auto& port : ports_) {
+    if (auto started = port->Listen(); !started) return started;
   }
   listening_ = true;
   return {};
@@ -201,8 +273,7 @@ Result<void> HttpServer::Listen() {
 
 void HttpServer::StopListening() {
   listening_ = false;
-  for (auto& listener : listeners_) listener->AcceptAll();
-  listeners_.clear();
+  for (auto& port : ports_) port->Close();
 }
 
 void HttpServer::Shutdown() {
@@ -253,17 +324,6 @@ std::string HttpServer::PeerOf(ConnectionId connection) const {
   return found == connections_.end() ? "unknown" : found->second->stream()->peer().ToString();
 }
 
-void HttpServer::OnConnection(int descriptor) {
-  ++counters_.accepted;
-  const ConnectionId id = next_id_++;
-  connections_.emplace(id, std::make_unique<Connection>(*this, id, net::Stream::Adopt(loop_, descriptor)));
-  UpdateListeners();
-}
-
-void HttpServer::OnAcceptError(const std::string& reason) {
-  log_.Error("accept_failed", {{"listener", name_}, {"reason", reason}, {"connections", connections()}});
-}
-
 void HttpServer::Remove(Connection& connection) {
   const auto found = connections_.find(connection.id());
   loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
@@ -292,7 +352,9 @@ std::vector<ConnectionId> HttpServer::Ids() const {
 
 void HttpServer::UpdateListeners() {
   const bool full = connections() >= limits_.connections;
-  for (auto& listener : listeners_) {
+  for (auto& port : ports_) {
+    net::Listener* const listener = port->listener();
+    if (listener == nullptr) continue;
     if (full && !listener->paused()) {
       listener->Pause();
       log_.Warning("listener_full", {{"listener", name_}, {"connections", connections()}});

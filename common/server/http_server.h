@@ -17,6 +17,7 @@
 #include "common/http/response.h"
 #include "common/net/listener.h"
 #include "common/net/stream.h"
+#include "common/net/tls_context.h"
 
 namespace aphlict::server {
 
@@ -52,17 +53,21 @@ struct HttpLimits {
 struct HttpCounters {
   std::uint64_t accepted = 0;
   std::uint64_t requests = 0;
-  std::uint64_t refused = 0;  // requests that could not be understood, or came too slowly
+  std::uint64_t refused = 0;     // requests that could not be understood, or came too slowly
+  std::uint64_t tls_failed = 0;  // connections whose handshake failed, or took too long
 };
 
-class HttpServer : private net::ListenerHandler {
+class HttpServer {
  public:
   // `name` is what the log calls it ("admin"). `log` and `handler` outlive the server.
   HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler);
-  ~HttpServer() override;
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
 
-  // Takes one more address. Errors as net::Listener::Bind.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port);
+  // Takes one more address, for connections with TLS if there is a context, which outlives the server. Errors as
+  // net::Listener::Bind.
+  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls = nullptr);
   // Begins to accept on all of them, again after StopListening(), too. Errors as net::Listener::Bind and Start.
   Result<void> Listen();
   // Takes no more connections. What is in the kernel's queues is accepted first.
@@ -92,9 +97,8 @@ class HttpServer : private net::ListenerHandler {
 
  private:
   class Connection;
+  class Port;
 
-  void OnConnection(int descriptor) override;
-  void OnAcceptError(const std::string& reason) override;
   // Whether the turn has time left for arrivals.
   bool HasArrivalTime();
   void Remove(Connection& connection);
@@ -107,8 +111,7 @@ class HttpServer : private net::ListenerHandler {
   HttpLimits limits_;
   Log& log_;
   HttpHandler& handler_;
-  std::vector<std::unique_ptr<net::Listener>> listeners_;
-  std::vector<std::pair<net::Address, bool>> bound_;  // and whether the port is shared
+  std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;

@@ -419,6 +419,7 @@ class Client:
     """A browser's WebSocket, by Python's `websockets`. Its messages are all text frames but Aphlict's pongs."""
 
     def __init__(self, address, path="/", **options):
+        """`options` are those of `websockets`; with `ssl`, the connection has TLS."""
         host, port = address
         self.messages = []
         self.pongs = 0
@@ -426,7 +427,8 @@ class Client:
         self._taken = 0
         self._changed = threading.Condition()
         host = f"[{host}]" if ":" in host else host
-        self._socket = in_loop(self._open(f"ws://{host}:{port}{path}", options))
+        scheme = "wss" if "ssl" in options else "ws"
+        self._socket = in_loop(self._open(f"{scheme}://{host}:{port}{path}", options))
 
     async def _open(self, url, options):
         connection = await websockets.connect(

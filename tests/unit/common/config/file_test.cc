@@ -99,6 +99,18 @@ TEST_CASE("Aphlict's own configuration is accepted as it is") {
   CHECK(settings.notices.empty());
 }
 
+TEST_CASE("a server has certificates of its own, and what goes out has others") {
+  const Settings settings = Good(Role::kRepeater, R"({
+    "servers": [{"type": "client", "ssl.key": "k", "ssl.cert": "c", "ssl.chain": "h", "ssl.client.ca": "a"},
+                {"type": "admin", "listen": "::1"}],
+    "ssl.key": "K", "ssl.cert": "C", "ssl.chain": "H", "ssl.ca": "A"
+  })");
+  const auto all = [](const net::TlsFiles& files) { return files.key + files.cert + files.chain + files.ca; };
+  CHECK(all(settings.servers[0].tls) == "kcha");
+  CHECK(settings.servers[1].tls.empty());
+  CHECK(all(settings.tls) == "KCHA");
+}
+
 TEST_CASE("a server gets its type's address and port where it does not say others") {
   const char* all = R"({"servers": [{"type": "admin"}, {"type": "client"}, {"type": "repeater"}]})";
   CHECK(Servers(Good(Role::kMaster, all)) == "admin 127.0.0.1 22281, client 0.0.0.0 22280, repeater 127.0.0.1 22282");
@@ -148,9 +160,9 @@ TEST_CASE("a problem with a server names it, the key and the line") {
   CHECK(problem(R"({"type": "client", "listen": 7})")
             .starts_with("servers[1].listen: expected a string, got a number (line 3)"));
   CHECK(problem(R"({"type": "client", "listen": ""})") == "servers[1].listen: expected an address or a name (line 3)");
-  for (const char* key : {"ssl.key", "ssl.cert", "ssl.chain"}) {
-    CHECK(problem(R"({"type": "client", ")" + std::string(key) + R"(": "/x.pem"})")
-              .starts_with("servers[1]." + std::string(key) + ": TLS is not available in this version"));
+  for (const char* key : {"ssl.key", "ssl.cert", "ssl.chain", "ssl.client.ca"}) {
+    CHECK(problem(R"({"type": "client", ")" + std::string(key) + R"(": 7})") ==
+          "servers[1]." + std::string(key) + ": expected a string, got a number (line 3)");
   }
 }
 
@@ -184,6 +196,16 @@ TEST_CASE("an upstream is a list of groups, each of which is a list of URLs, or 
   SUBCASE("or nothing") { CHECK(upstream("null").empty()); }
 }
 
+TEST_CASE("an upstream may have TLS, and a path") {
+  const auto urls =
+      Good(Role::kRepeater, R"({"upstream": [["https://a:1/x/", "wss://b", "http://[::1]"]]})").upstream[0].urls;
+  CHECK(urls[0].secure());
+  CHECK(urls[0].path == "/x/");
+  CHECK(urls[1].secure());
+  CHECK_FALSE(urls[2].secure());
+  CHECK(urls[2].authority() == "[::1]:80");
+}
+
 TEST_CASE("a problem with an upstream names the group, the key and the line") {
   const auto problem = [](const std::string& value) {
     return Problems(Role::kRepeater, "{\n\"upstream\":\n" + value + "}");
@@ -209,7 +231,6 @@ TEST_CASE("a problem with an upstream names the group, the key and the line") {
         "upstream[0].instances: expected a name, got a number (line 3)");
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [""]}])")
             .starts_with("upstream[0].instances: expected a name"));
-  CHECK(problem(R"([["https://a:1"]])").starts_with("upstream[0][0]: https://a:1: TLS is not available"));
   for (const char* url : {"", "a:1", "http://", "ftp://a", "http://a:0", "http://u@a", "http://a:1#x"}) {
     CAPTURE(url);
     CHECK(problem("[[\"" + std::string(url) + "\"]]").starts_with("upstream[0][0]: "));
@@ -400,7 +421,7 @@ TEST_CASE("every problem is told, in the order of the file") {
 servers[1].typ: unknown key; did you mean `type`? (line 3)
 servers[1].type: expected "admin", "client" or "repeater" (line 3)
 upstream[0][0]: )" +
-              ParseUpstreamUrl("nowhere").error().text + R"( (line 4)
+              http::ParseUrl("nowhere").error().text + R"( (line 4)
 limits.clients: expected a whole number from 0 to 100000000, got a string (line 5)
 limits.client: unknown key; did you mean `clients`? (line 5)
 pidfile: expected a string, got a list (line 6))");
@@ -426,15 +447,6 @@ TEST_CASE("durability is of the process or of the power") {
   CHECK(*ParseDurability("process") == Durability::kProcess);
   CHECK(*ParseDurability("power") == Durability::kPower);
   for (const char* text : {"", "Power", "disk"}) CHECK_FALSE(ParseDurability(text));
-}
-
-TEST_CASE("a URL to follow has no TLS, and may have a path") {
-  REQUIRE(ParseUpstreamUrl("http://a:1/x/"));
-  CHECK(ParseUpstreamUrl("http://a:1/x/")->path == "/x/");
-  CHECK(ParseUpstreamUrl("http://[::1]")->authority() == "[::1]:80");
-  CHECK_FALSE(ParseUpstreamUrl("https://a"));
-  CHECK_FALSE(ParseUpstreamUrl("wss://a"));
-  CHECK_FALSE(ParseUpstreamUrl("a:1"));
 }
 
 }  // namespace

@@ -251,7 +251,6 @@ TEST_CASE("a wrong option exits with 64") {
   CHECK(ExitOfMaster({"--durability", "disk"}) == R"(64: --durability: expected "process" or "power", got "disk")");
   CHECK(ExitOfRepeater({"--public-url", "x"}).starts_with("64: --public-url: "));
   CHECK(Exit(Role::kRepeater, {"--upstream", "a"}).starts_with("64: --upstream: "));
-  CHECK(Exit(Role::kRepeater, {"--upstream", "https://a"}).starts_with("64: --upstream: https://a: TLS is not"));
   CHECK(Exit(Role::kRepeater, {"--upstream", "http://a,b"}).starts_with("64: --upstream: "));
   CHECK(ExitOfMaster({"--admin", "x"}) ==
         "64: --admin: expected ADDRESS:PORT, such as 127.0.0.1:22281 or [::1]:22281, got x");

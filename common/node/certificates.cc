@@ -1,0 +1,87 @@
+#include "common/node/certificates.h"
+
+#include <algorithm>
+#include <ctime>
+
+namespace aphlict::node {
+
+namespace {
+
+constexpr Duration kLook = seconds(2);
+constexpr Duration kSettle = seconds(1);
+constexpr Duration kDay = seconds(86'400);
+
+bool Same(const net::TlsFiles& a, const net::TlsFiles& b) {
+  return a.key == b.key && a.cert == b.cert && a.chain == b.chain && a.ca == b.ca;
+}
+
+}  // namespace
+
+Certificates::Certificates(net::Loop& loop, Log& log)
+    : loop_(loop), log_(log), reload_(loop, [this] { Reload(); }), daily_(loop, [this] { LogNotices(); }) {
+  daily_.Unref();
+  reload_.Unref();
+}
+
+Result<void> Certificates::Load(const config::Settings& settings) {
+  for (const config::Server& server : settings.servers) {
+    if (server.tls.empty() || ForServer(server.tls) != nullptr) continue;
+    auto context = net::TlsContext::ForServer(server.tls, &tickets_);
+    if (!context) return Error{server.where + ": " + context.error().text};
+    servers_.push_back(std::move(*context));
+  }
+  const bool goes_out = std::any_of(settings.upstream.begin(), settings.upstream.end(), [](const auto& group) {
+    return std::any_of(group.urls.begin(), group.urls.end(), [](const http::Url& url) { return url.secure(); });
+  });
+  if (goes_out) {
+    auto outgoing = net::TlsContext::ForClient(settings.tls);
+    if (!outgoing) return outgoing.error();
+    outgoing_ = std::move(*outgoing);
+  }
+
+  std::vector<std::string> paths;
+  const auto collect = [&](const net::TlsFiles& files) {
+    for (const std::string& path : {files.key, files.cert, files.chain, files.ca}) {
+      if (!path.empty() && std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
+    }
+  };
+  for (const auto& context : servers_) collect(context->files());
+  if (outgoing_) collect(outgoing_->files());
+  for (const std::string& path : paths) {
+    watchers_.push_back(std::make_unique<net::FileWatcher>(loop_, path, kLook, [this] { reload_.Start(kSettle); }));
+  }
+  if (!paths.empty()) daily_.Start(kDay, kDay);
+  return {};
+}
+
+const net::TlsContext* Certificates::ForServer(const net::TlsFiles& files) const {
+  const auto found =
+      std::find_if(servers_.begin(), servers_.end(), [&](const auto& each) { return Same(each->files(), files); });
+  return found == servers_.end() ? nullptr : found->get();
+}
+
+void Certificates::Reload() {
+  const auto reload = [&](net::TlsContext& context) {
+    if (context.files().empty()) return;
+    const std::string& named = context.files().cert.empty() ? context.files().ca : context.files().cert;
+    if (auto loaded = context.Reload(); !loaded) {
+      log_.Error("certificate_not_reloaded", {{"file", named}, {"reason", loaded.error().text}});
+    } else {
+      log_.Info("certificate_reloaded", {{"file", named}, {"expires", context.expires()}});
+    }
+  };
+  for (const auto& context : servers_) reload(*context);
+  if (outgoing_) reload(*outgoing_);
+  LogNotices();
+}
+
+void Certificates::LogNotices() const {
+  const auto log = [&](const net::TlsContext& context) {
+    for (const std::string& notice : context.Notices(std::time(nullptr)))
+      log_.Warning("certificate", {{"notice", notice}});
+  };
+  for (const auto& context : servers_) log(*context);
+  if (outgoing_) log(*outgoing_);
+}
+
+}  // namespace aphlict::node

@@ -145,7 +145,8 @@ int ProtectTicket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_C
                      (encrypting != 0 ? EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, keys.cipher, iv)
                                       : EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), nullptr, keys.cipher, iv)) == 1;
   OPENSSL_cleanse(&keys, sizeof(keys));
-  return ready ? 1 : -1;
+  if (!ready) return -1;
+  return encrypting != 0 ? 1 : 2;  // a ticket is used once (RFC 8446 appendix C.4): send another
 }
 
 }  // namespace

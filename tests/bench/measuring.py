@@ -50,6 +50,7 @@ class Session:
             subscribe=peer.subscribe,
             sync=int(sync and peer.syncs),
             clients=clients,
+            tls=int(peer.tls),
             **options,
         )
 

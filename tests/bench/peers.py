@@ -32,6 +32,17 @@ def wait_for_port(port):
         time.sleep(0.05)
 
 
+def make_certificate(folder):
+    """(key, certificate), signed by itself."""
+    key, cert = folder / "server.key", folder / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return key, cert
+
+
 class Peer:
     """One server, or a few that work together. `watched` names the processes whose CPU counts, by pid."""
 
@@ -39,6 +50,7 @@ class Peer:
     client_path = "/"
     publish_path = "/"
     subscribe = SUBSCRIBE
+    tls = False  # clients connect with TLS
     syncs = True  # answers Aphlict's ping, which tells that a subscribe has been dealt with
 
     def __init__(self, bench):
@@ -123,14 +135,28 @@ class Relay(Peer):
         self.publish_address = self.master.address("admin")
         self.feed_address = self.master.address("repeater")
 
-    def start_repeater(self, name="repeater"):
+    def start_repeater(self, name="repeater", clients=("--clients", "127.0.0.1:0")):
         repeater = self.serve(
             name,
             [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{self.feed_address}",
-             "--clients", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+             "--admin", "127.0.0.1:0", *clients],
         )
         repeater.wait_for(r"\bsynchronised\b")
         self.client_address = repeater.address("client")
+
+
+class SecureRelay(Relay):
+    """The same, with TLS on the repeater's client port: a P-256 key, as most certificates have."""
+
+    name = "relay with TLS"
+    tls = True
+
+    def start(self):
+        self.start_master()
+        key, cert = make_certificate(self.folder)
+        server = {"type": "client", "listen": "127.0.0.1", "port": 0, "ssl.key": str(key), "ssl.cert": str(cert)}
+        (self.folder / "repeater.json").write_text(json.dumps({"servers": [server]}))
+        self.start_repeater(clients=("--config", self.folder / "repeater.json"))
 
 
 class LoneMaster(Relay):

@@ -11,6 +11,7 @@ from peers import (
     PowerMaster,
     Relay,
     RelayedFloor,
+    SecureRelay,
     ServingMaster,
     StatefulMaster,
     relay_of,
@@ -362,6 +363,59 @@ def memory(bench, outcome):
         outcome.bar(
             f"empty process ({subject[7:]}) ≤ 16 MiB", outcome.median(subject, "empty process"), 16, unit=" MiB"
         )
+    return outcome
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------
+
+
+@scenario("tls", "1,000 clients with TLS beside 1,000 without: messages to all, and all of them back after a reset")
+def tls(bench, outcome):
+    clients = 1_000
+    sessions = bench.stage(outcome, [Relay, SecureRelay], clients=clients)
+    messages = bench.calibrate(outcome, sessions)
+
+    def measure(name, session):
+        window = session.publish_window(messages[name])
+        subject = subject_of(name, "repeater")
+        outcome.add_cpu(subject, "CPU per delivery", window.cpu["repeater"], window.result["deliveries"])
+        storm = session.window(lambda: session.load.ask("storm"))
+        outcome.add(subject, "until all are back", "s", storm.result["seconds"])
+        outcome.add_cpu(subject, "CPU per client that comes back", storm.cpu["repeater"], clients)
+        if session.peer.tls:
+            outcome.add(subject, "sessions resumed", "of 1", storm.result["resumed"] / clients)
+        if session.publish(1)["deliveries"] != clients:
+            raise Failed("not all clients were subscribed again")
+        return window
+
+    alternate(bench, outcome, sessions, measure)
+    return outcome
+
+
+@scenario("tls-memory", "idle clients with TLS, each with a PHID of its own, beside bare OpenSSL sessions and plain clients")
+def tls_memory(bench, outcome):
+    few, many = 100, 5_000
+
+    def grow(peer_class):
+        with bench.session(peer_class) as session:
+            session.connect(few, group_size=1)
+            session.settled_cpu()
+            before = session.peer.pss()["repeater"]
+            session.connect(many - few, group_size=1, first_group=few)
+            session.settled_cpu()
+            after = session.peer.pss()["repeater"]
+            session.publish(100)
+            return (after - before) / (many - few)
+
+    metric = "memory per client"
+    with bench.fewer_rounds(3):  # memory hardly varies
+        for _ in range(bench.rounds):
+            outcome.add(REPEATER, metric, "bytes", grow(Relay))
+            outcome.add(SecureRelay.name, metric, "bytes", grow(SecureRelay))
+            outcome.add("bare OpenSSL session", metric, "bytes", bench.openssl_session_bytes(many))
+    plain, secure, bare = (outcome.median(each, metric) for each in (REPEATER, SecureRelay.name, "bare OpenSSL session"))
+    limit = 1.1 * bare + plain
+    outcome.bar("a client with TLS ≤ 1.1 × a bare session + a plain client", secure / limit, 1.0, unit="×")
     return outcome
 
 

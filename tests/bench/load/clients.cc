@@ -64,6 +64,7 @@ void Generator::CloseClient(std::uint32_t index) {
   } else {
     --opening_;
   }
+  if (client.tls) client.tls->Stop();
   CloseByReset(client.descriptor);
   client.descriptor = -1;
   client.state = State::kClosed;
@@ -78,6 +79,11 @@ void Generator::LoseClient(std::uint32_t index, const std::string& why) {
   CloseClient(index);
 }
 
+void Generator::Send(Client& client, std::string_view bytes) {
+  if (client.tls) return client.tls->Send(bytes);
+  send(client.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+}
+
 void Generator::SendHandshake(Client& client) {
   const Population& population = populations_[client.population];
   const std::string request = "GET " + Replace(population.path, "%G", GroupPhid(client.group)) +
@@ -85,7 +91,7 @@ void Generator::SendHandshake(Client& client) {
                               "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
                               "Sec-WebSocket-Key: " + kHandshakeKey + "\r\n" +
                               (population.feed ? "Sec-WebSocket-Protocol: aphlict-relay.v1\r\n" : "") + "\r\n";
-  send(client.descriptor, request.data(), request.size(), MSG_NOSIGNAL);
+  Send(client, request);
   client.state = State::kHandshake;
 }
 
@@ -97,7 +103,7 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
         R"({"type":"hello","node":"load%012u","name":"load","version":"0","url":"","resumes":false,"cursor":{}})",
         index);
     const std::string frame = MaskedFrame(kText, hello);
-    send(client.descriptor, frame.data(), frame.size(), MSG_NOSIGNAL);
+    Send(client, frame);
     return;  // open when it is live
   }
   std::string frames;
@@ -110,7 +116,7 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
   }
   if (population.sync) frames += MaskedFrame(kText, kPingCommand);
   // A page sends them one right after the other; they fit into any send buffer.
-  if (!frames.empty()) send(client.descriptor, frames.data(), frames.size(), MSG_NOSIGNAL);
+  if (!frames.empty()) Send(client, frames);
 }
 
 void Generator::Opened(Client& client) {
@@ -130,9 +136,9 @@ void Generator::SendStatuses() {
   if (followers_ == 0 || Now() < next_status_) return;
   next_status_ = Now() + kSecond;
   static const std::string frame = MaskedFrame(kText, R"({"type":"status","nodes":[],"gone":[]})");
-  for (const Client& client : clients_) {
+  for (Client& client : clients_) {
     if (client.state == State::kOpen && populations_[client.population].feed) {
-      send(client.descriptor, frame.data(), frame.size(), MSG_NOSIGNAL);
+      Send(client, frame);
     }
   }
 }
@@ -144,15 +150,25 @@ void Generator::OnClient(std::uint32_t index, bool writable) {
     socklen_t length = sizeof(error);
     getsockopt(client.descriptor, SOL_SOCKET, SO_ERROR, &error, &length);
     if (error != 0) return LoseClient(index, std::string("connect: ") + std::strerror(error));
-    if (writable) SendHandshake(client);
-    return;
+    if (!writable) return;
+    if (!client.tls) return SendHandshake(client);
+    client.tls->Start(client.descriptor);
+    client.state = State::kTls;
+  }
+  if (client.state == State::kTls) {
+    const int done = client.tls->Handshake();
+    if (done < 0) return LoseClient(index, "the TLS handshake failed");
+    if (done == 0) return;
+    if (client.tls->resumed()) ++resumed_;
+    SendHandshake(client);
   }
   for (;;) {
-    const ssize_t got = recv(client.descriptor, buffer_.get(), kBufferBytes, 0);
+    const ssize_t got = client.tls ? client.tls->Receive(buffer_.get(), kBufferBytes)
+                                   : recv(client.descriptor, buffer_.get(), kBufferBytes, 0);
     if (got > 0) {
       OnClientBytes(index, buffer_.get(), static_cast<std::size_t>(got));
       if (client.state == State::kClosed) return;
-      if (static_cast<std::size_t>(got) < kBufferBytes) return;  // there was no more
+      if (!client.tls && static_cast<std::size_t>(got) < kBufferBytes) return;  // there was no more
       continue;
     }
     if (got == 0) return LoseClient(index, "the server ended the connection");
@@ -219,7 +235,7 @@ std::size_t Generator::OnOtherFrame(std::uint32_t index, const char* data, std::
   switch (frame->opcode) {
     case kPing: {
       const std::string pong = MaskedFrame(kPong, payload);
-      send(client.descriptor, pong.data(), pong.size(), MSG_NOSIGNAL);
+      Send(client, pong);
       return frame->bytes();
     }
     case kPong:

@@ -55,6 +55,7 @@ std::string Generator::Connect(const Options& options) {
   population.subscribe = options.Text("subscribe", "");
   population.sync = options.Count("sync", 0) != 0;
   population.feed = options.Text("kind", "page") == "feed";
+  population.tls = options.Count("tls", 0) != 0;
   population.extra = options.Count("extra", 0);
   population.receive_buffer = options.Count("receive_buffer", 0);
   population.source = static_cast<std::uint32_t>(clients_.size());
@@ -66,6 +67,7 @@ std::string Generator::Connect(const Options& options) {
     Client client;
     client.population = static_cast<std::uint32_t>(populations_.size() - 1);
     client.group = population.feed ? 0 : first_group + (group_size == 0 ? 0 : i / group_size);
+    if (population.tls) client.tls = std::make_unique<Tls>();
     client.stalled = options.Count("stalled", 0) != 0;
     if (groups_.size() <= client.group) groups_.resize(client.group + 1);
     clients_.push_back(std::move(client));
@@ -77,8 +79,10 @@ std::string Generator::Connect(const Options& options) {
 std::string Generator::Storm(const Options& options) {
   for (std::uint32_t i = 0; i < clients_.size(); ++i) CloseClient(i);
   const auto count = static_cast<std::uint32_t>(clients_.size());
+  resumed_ = 0;
   const double seconds = OpenClients(options.Count("at_once", count), options.Number("timeout", 120));
-  return Format(R"("connected":%u,"seconds":%.6f)", count, seconds);
+  return Format(R"("connected":%u,"seconds":%.6f,"resumed":%llu)", count, seconds,
+                static_cast<unsigned long long>(resumed_));
 }
 
 std::string Generator::Reset() {
@@ -211,8 +215,8 @@ std::string Generator::Ping(const Options& options) {
         wake = std::min(wake, due);
         break;
       }
-      const Client& client = clients_[sent++ % clients_.size()];
-      send(client.descriptor, ping.data(), ping.size(), MSG_NOSIGNAL);
+      Client& client = clients_[sent++ % clients_.size()];
+      Send(client, ping);
     }
     poller_.Turn(wake, handle);
     if (Now() - last_progress_ > kPatience) break;

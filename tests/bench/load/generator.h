@@ -15,6 +15,7 @@
 #include "tests/bench/load/message.h"
 #include "tests/bench/load/options.h"
 #include "tests/bench/load/poller.h"
+#include "tests/bench/load/tls.h"
 
 namespace aphlict::bench {
 
@@ -58,13 +59,14 @@ class Generator {
     std::string subscribe;  // "%P": the list of PHIDs; empty: connecting is subscribing
     bool sync = false;      // a ping after the subscribe: its pong says that the subscribe was dealt with
     bool feed = false;      // a repeater of protocol.md, and not a page
+    bool tls = false;
     std::uint32_t extra = 0;
     std::uint32_t receive_buffer = 0;  // bytes; 0: the kernel's choice
     std::uint32_t source = 0;
     Wire wire;
   };
 
-  enum class State : std::uint8_t { kClosed, kConnecting, kHandshake, kSubscribing, kOpen };
+  enum class State : std::uint8_t { kClosed, kConnecting, kTls, kHandshake, kSubscribing, kOpen };
 
   struct Client {
     int descriptor = -1;
@@ -74,6 +76,7 @@ class Generator {
     std::uint32_t group = 0;
     std::uint32_t next = 0;  // place in its order
     std::string unread;      // the beginning of a frame, or of the handshake's answer
+    std::unique_ptr<Tls> tls;
   };
 
   enum class Step : std::uint8_t { kIdle, kConnecting, kAnswer };
@@ -119,6 +122,7 @@ class Generator {
   void StartClient(std::uint32_t index);
   void CloseClient(std::uint32_t index);
   void LoseClient(std::uint32_t index, const std::string& why);
+  void Send(Client& client, std::string_view bytes);
   void SendHandshake(Client& client);
   void SendSubscribe(Client& client, std::uint32_t index);
   void SendStatuses();
@@ -171,6 +175,7 @@ class Generator {
   std::uint32_t unfinished_ = 0;
   std::uint64_t deliveries_ = 0;
   std::uint64_t pongs_ = 0;
+  std::uint64_t resumed_ = 0;  // sessions of TLS
   Nanoseconds last_progress_ = 0;
   std::vector<std::pair<const Client*, std::uint32_t>> skipped_;  // sequences that clients may still get, too late
   std::vector<float> latencies_;                                  // microseconds

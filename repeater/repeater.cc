@@ -14,8 +14,8 @@ constexpr Duration kOpenAnyway = seconds(5);
 Repeater::Repeater(net::Loop& loop, const config::Settings& settings, Log& log)
     : log_(log), node_(loop, settings, log, *this, nullptr), open_anyway_(loop, [this] { OpenClients(); }) {
   for (const config::UpstreamGroup& group : settings.upstream) {
-    groups_.push_back(
-        std::make_unique<UpstreamGroup>(loop, group, node_.id(), log, static_cast<FollowHandler&>(*this)));
+    groups_.push_back(std::make_unique<UpstreamGroup>(loop, group, settings.secrets.get(), node_.id(), log,
+                                                      static_cast<FollowHandler&>(*this)));
   }
   node_.SetReady(false);
 }

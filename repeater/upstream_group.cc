@@ -11,13 +11,16 @@ namespace {
 // before, at most 2 s.
 constexpr Duration kFirstDelay = milliseconds(100);
 constexpr Duration kMaxDelay = seconds(2);
+// Where all that can be followed refuse this node: that ends when somebody changes a configuration.
+constexpr Duration kMaxRefusedDelay = seconds(30);
 
 }  // namespace
 
-UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, std::string node_id, Log& log,
-                             FollowHandler& handler)
+UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, const Secrets* secrets,
+                             std::string node_id, Log& log, FollowHandler& handler)
     : loop_(loop),
       settings_(settings),
+      secrets_(secrets),
       node_id_(std::move(node_id)),
       log_(log),
       handler_(handler),
@@ -55,7 +58,8 @@ void UpstreamGroup::Schedule() {
   if (stopped_) return;
   Duration delay = Duration::zero();
   if (failures_ > 0) {
-    const Duration most = std::min<Duration>(kMaxDelay, kFirstDelay * (1 << std::min(failures_ - 1, 10)));
+    const Duration bound = refusals_ >= settings_.urls.size() ? kMaxRefusedDelay : kMaxDelay;
+    const Duration most = std::min<Duration>(bound, kFirstDelay * (1 << std::min(failures_ - 1, 10)));
     delay = Duration(std::uniform_int_distribution<Duration::rep>(0, most.count())(random_));
   }
   retry_.Start(delay);
@@ -89,7 +93,7 @@ void UpstreamGroup::TryUrl() {
 void UpstreamGroup::TryAddress() {
   address_ = addresses_.back();
   addresses_.pop_back();
-  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_,
+  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_, secrets_,
                                                            static_cast<feed::UpstreamHandler&>(*this));
 }
 
@@ -135,6 +139,17 @@ void UpstreamGroup::OnDrain() {
 
 void UpstreamGroup::OnLost(const std::string& reason) { Ended(reason); }
 
+void UpstreamGroup::OnRefused(int status, const std::string& reason) {
+  loop_.DeleteLater(std::shared_ptr<feed::UpstreamConnection>(std::move(connection_)));
+  log_.Error("upstream_refused", {{"url", url_.scheme + "://" + url_.authority()},
+                                  {"address", address_.ToString()},
+                                  {"status", status},
+                                  {"reason", reason}});
+  ++failures_;
+  ++refusals_;
+  Schedule();
+}
+
 bool UpstreamGroup::IsLoop(const std::string& node, const std::vector<std::string>& above) const {
   return node == node_id_ || std::find(above.begin(), above.end(), node_id_) != above.end();
 }
@@ -159,6 +174,7 @@ void UpstreamGroup::Ended(const std::string& reason) {
   log_.Warning(was_connected ? "upstream_lost" : "upstream_failed",
                {{"url", url_.scheme + "://" + url_.authority()}, {"address", address_.ToString()}, {"reason", reason}});
   if (!was_synchronised) ++failures_;
+  refusals_ = 0;
   if (was_connected) handler_.OnStateChange();
   Schedule();
 }

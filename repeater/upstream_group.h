@@ -33,9 +33,9 @@ class FollowHandler {
 
 class UpstreamGroup : private feed::UpstreamHandler {
  public:
-  // All references outlive it. `node_id` is this node's.
-  UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, std::string node_id, Log& log,
-                FollowHandler& handler);
+  // All references outlive it, and so do `secrets`, which may be null. `node_id` is this node's.
+  UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, const Secrets* secrets, std::string node_id,
+                Log& log, FollowHandler& handler);
   ~UpstreamGroup() override;
 
   // `tls` is for URLs that ask for it, and outlives the group; null where none does.
@@ -73,9 +73,11 @@ class UpstreamGroup : private feed::UpstreamHandler {
   void OnAbove(const std::vector<std::string>& nodes) override;
   void OnDrain() override;
   void OnLost(const std::string& reason) override;
+  void OnRefused(int status, const std::string& reason) override;
 
   net::Loop& loop_;
   const config::UpstreamGroup& settings_;
+  const Secrets* secrets_;
   std::string node_id_;
   Log& log_;
   FollowHandler& handler_;
@@ -89,8 +91,9 @@ class UpstreamGroup : private feed::UpstreamHandler {
   http::Url url_;                        // tried or followed
   net::Address address_;
   std::unique_ptr<feed::UpstreamConnection> connection_;
-  int failures_ = 0;         // in a row
-  std::string last_failed_;  // authority of the URL that was lost: the last to be tried again
+  int failures_ = 0;          // in a row
+  std::size_t refusals_ = 0;  // of these, the last in a row that were refusals
+  std::string last_failed_;   // authority of the URL that was lost: the last to be tried again
   std::string node_;
   std::string name_;
   std::vector<std::string> above_;

@@ -39,6 +39,8 @@ class Admin : private server::HttpHandler {
   void RefusePublishes(bool refuse) { refuses_publishes_ = refuse; }
   void Respond(server::ConnectionId connection, const http::Response& response) { http_.Respond(connection, response); }
 
+  const server::HttpCounters& http_counters() const { return http_.counters(); }
+
  private:
   void OnRequest(const server::Request& request) override;
   void OnPost(const server::Request& request, const std::string& instance);

@@ -22,6 +22,20 @@ const history::Message* OldestOf(const history::History& history, std::string_vi
   return nullptr;
 }
 
+// Reasons that have not come up are left out.
+void WriteRefused(json::Writer& out, const std::vector<std::pair<std::string_view, server::RefusalCounts>>& ports) {
+  out.Key("refused").StartObject();
+  for (const auto& [type, counts] : ports) {
+    out.Key(type).StartObject();
+    for (std::size_t i = 0; i < server::kRefusals; ++i) {
+      const auto refusal = static_cast<server::Refusal>(i);
+      if (counts.of(refusal) > 0) out.Field(server::RefusalName(refusal), counts.of(refusal));
+    }
+    out.EndObject();
+  }
+  out.EndObject();
+}
+
 class TreeWriter {
  public:
   TreeWriter(json::Writer& out, const StatusInput& input)
@@ -98,6 +112,7 @@ std::string WriteStatus(const StatusInput& input) {
   out.Field("relay.version", own.version);
   out.Field("gaps", input.gaps);
   out.Field("repeats", input.repeats);
+  WriteRefused(out, input.refused);
   if (!input.upstreams.empty()) {
     out.Key("upstreams").StartArray();
     for (const UpstreamStatus& upstream : input.upstreams) {

@@ -3,12 +3,14 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/base/time.h"
 #include "common/feed/tree.h"
 #include "common/history/history.h"
 #include "common/history/instances.h"
+#include "common/server/refusal.h"
 
 namespace aphlict::admin {
 
@@ -40,6 +42,7 @@ struct StatusInput {
   std::vector<UpstreamStatus> upstreams;
   std::uint64_t gaps = 0;
   std::uint64_t repeats = 0;
+  std::vector<std::pair<std::string_view, server::RefusalCounts>> refused;  // by the type of port: "client"
 };
 
 std::string WriteStatus(const StatusInput& input);

@@ -137,19 +137,20 @@ void Clients::OnRequest(const server::Request& request) {
     response.body = ready_ ? "HTTP/501 Use Websockets\n" : "HTTP/503 Not synchronised yet\n";
     return http_.Respond(request.connection, response);
   }
-  const auto refuse = [&](int status, std::string_view reason) {
-    ++counters_.refused;
-    http::Response response = http::ErrorResponse(status, reason);
-    if (status == 426) response.headers.push_back({"Sec-WebSocket-Version", "13"});
-    if (status == 405) response.headers.push_back({"Allow", "GET"});
-    http_.Respond(request.connection, response);
+  const auto refuse = [&](const Error& error, server::Refusal refusal) {
+    std::vector<http::Header> headers;
+    if (error.code == 426) headers.push_back({"Sec-WebSocket-Version", "13"});
+    if (error.code == 405) headers.push_back({"Allow", "GET"});
+    http_.Refuse(request.connection, refusal, error, std::move(headers));
   };
   const auto accept = websocket::AcceptHandshake(head);
-  if (!accept) return refuse(accept.error().code, accept.error().text);
+  if (!accept) return refuse(accept.error(), server::Refusal::kHandshake);
   const std::string name = InstanceOfPath(head.path());
-  if (name.size() > options_.instance_bytes) return refuse(400, "the instance's name is too long");
+  if (name.size() > options_.instance_bytes) {
+    return refuse({"the instance's name is too long", 400}, server::Refusal::kTooLarge);
+  }
   history::Instance* instance = instances_.Get(name);
-  if (instance == nullptr) return refuse(503, "too many instances are in use");
+  if (instance == nullptr) return refuse({"too many instances are in use", 503}, server::Refusal::kFull);
 
   auto& audience = audiences_[instance];
   if (!audience) audience = std::make_unique<Audience>(Audience{instance, {}, 0});

@@ -43,7 +43,6 @@ struct ClientCounters {
   std::uint64_t delivered_bytes = 0;
   std::uint64_t cut = 0;      // clients closed for breaking a bound
   std::uint64_t ignored = 0;  // frames that were no command
-  std::uint64_t refused = 0;  // handshakes
 };
 
 class Clients : private server::HttpHandler {
@@ -79,6 +78,7 @@ class Clients : private server::HttpHandler {
   // Connections that may become clients: accepted, and on their handshake.
   std::size_t arriving() const { return http_.arriving(); }
   const ClientCounters& counters() const { return counters_; }
+  const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
   friend class Client;

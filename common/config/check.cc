@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "common/config/load.h"
 #include "common/net/address.h"
 #include "common/net/loop.h"
 
@@ -79,8 +80,16 @@ std::vector<Error> CheckCertificates(const Settings& settings, std::vector<std::
 std::vector<Error> CheckAddresses(const Settings& settings) {
   std::vector<Error> problems;
   for (const Server& server : settings.servers) {
-    if (auto addresses = net::ResolveNow(server.host, server.port); !addresses) {
+    const auto addresses = net::ResolveNow(server.host, server.port);
+    if (!addresses) {
       problems.push_back({server.where + ": " + addresses.error().text, EX_CONFIG});
+      continue;
+    }
+    const net::Address& address = addresses->front();
+    // Of an address in text, this has been said without looking it up.
+    if (server.type == ServerType::kRepeater && settings.secret_file.empty() && !address.is_loopback() &&
+        !net::Address::Parse(server.host, 0)) {
+      problems.push_back({server.where + ": " + OpenFeedProblem(address.ToString()), EX_CONFIG});
     }
   }
   return problems;

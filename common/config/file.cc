@@ -39,6 +39,7 @@ class FileReader {
                 {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
                 {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
                 {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
+                {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
                 {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
                 {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
             });
@@ -101,6 +102,11 @@ class FileReader {
   void Text(const json::Value& value, const std::string& key, std::string* target) {
     if (!value.is_string()) return Expected(key, value, "a string");
     *target = value.string();
+  }
+
+  void FilePath(const json::Value& value, const std::string& key, std::string* target) {
+    Text(value, key, target);
+    if (value.is_string() && target->empty()) Problem(key, value, "expected a file, got nothing");
   }
 
   void Servers(const json::Value& value, const std::string& key) {
@@ -183,9 +189,8 @@ class FileReader {
         continue;
       }
       std::string target;
-      Members(log, path, {{"path", [&](auto& each, auto& at) { Text(each, at, &target); }}});
+      Members(log, path, {{"path", [&](auto& each, auto& at) { FilePath(each, at, &target); }}});
       if (log["path"].is_null()) Problem(path + ".path", log, "is missing");
-      if (log["path"].is_string() && target.empty()) Problem(path + ".path", log, "expected a file, got nothing");
       if (!target.empty()) settings_.log_paths.push_back(target);
     }
   }

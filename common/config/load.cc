@@ -36,7 +36,7 @@ struct Options {
   std::string log_level;
   bool debug = false;
   bool reuse_port = false;
-  bool insecure_feed = false;
+  std::string secret_file;
   bool check_config = false;
 };
 
@@ -107,8 +107,9 @@ void Declare(CLI::App& app, Role role, Options& options) {
   app.add_option("--name", options.name, "How the node calls itself in the status. Default: the host's name")
       ->type_name("NAME");
   app.add_flag("--reuse-port", options.reuse_port, "Share the clients' port with other processes of the same user");
-  app.add_flag("--insecure-feed", options.insecure_feed,
-               "Let the feed listen on an address that is not loopback, although it has no authentication yet");
+  app.add_option("--secret-file", options.secret_file,
+                 "The feed's secret: asked of repeaters, and presented upstream. Default: none, and a feed on loopback")
+      ->type_name("FILE");
   app.add_option("--drain", options.drain,
                  "Over how many seconds clients are closed when the node is told to stop. Default: 20")
       ->type_name("SECONDS")
@@ -169,15 +170,30 @@ void CheckWhole(const Settings& settings, std::vector<std::string>* problems) {
         problems->push_back(server.where + ": port " + std::to_string(server.port) + " is also that of " + other.where);
       }
     }
-    if (server.type == ServerType::kRepeater && !IsLoopback(server.host) && !settings.insecure_feed) {
-      problems->push_back(server.where + ": " + server.host +
-                          " is not a loopback address, and the feed has no authentication yet; "
-                          "--insecure-feed takes the risk");
+    if (server.type == ServerType::kRepeater && !IsLoopback(server.host) && settings.secret_file.empty() &&
+        server.tls.ca.empty()) {
+      problems->push_back(server.where + ": " + OpenFeedProblem(server.host));
     }
   }
   if (settings.role == Role::kRepeater && settings.upstream.empty()) {
     problems->push_back("a repeater needs something to follow: --upstream URL, or `upstream` in the file");
   }
+}
+
+// Reads a file of secrets. `where` is what names it: "/etc/aphlict.json: secret.file" or "--secret-file".
+std::shared_ptr<const Secrets> ReadSecrets(const std::string& where, const std::string& path,
+                                           std::vector<std::string>* notices, std::vector<Error>* problems) {
+  if (path.empty()) return nullptr;
+  auto secrets = Secrets::Read(path);
+  if (!secrets) {
+    problems->push_back({where + ": " + path + ": " + secrets.error().text, secrets.error().code});
+    return nullptr;
+  }
+  if (!secrets->open_mode().empty()) {
+    notices->push_back(where + ": " + path + ": its mode is " + secrets->open_mode() +
+                       ": others than its owner may read it; chmod 600 " + path);
+  }
+  return std::make_shared<const Secrets>(std::move(*secrets));
 }
 
 std::string HostName() {
@@ -197,6 +213,13 @@ std::string_view ServerTypeName(ServerType type) {
       return "repeater";
   }
   return "unknown";
+}
+
+std::string OpenFeedProblem(const std::string& host) {
+  return host +
+         " is not a loopback address, and without a secret everybody who reaches it could read all messages; "
+         "(umask 077; openssl rand -hex 32 > FILE) makes one, and --secret-file FILE (`secret.file`) takes it, "
+         "here and for the repeaters; or let repeaters show a certificate (`ssl.client.ca`)";
 }
 
 std::string ParseListenAddress(std::string_view text, std::string* host, std::uint16_t* port) {
@@ -297,7 +320,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   }
   if (options.drain) settings.drain_time = seconds(*options.drain);
   if (options.reuse_port) settings.reuse_port = true;
-  settings.insecure_feed = options.insecure_feed;
+  if (!options.secret_file.empty()) settings.secret_file = options.secret_file;
   if (!options.log_level.empty()) {
     if (const auto level = ParseLogLevel(options.log_level))
       settings.log_level = *level;
@@ -308,6 +331,8 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   CheckWhole(settings, &problems);
   std::vector<Error> outside = CheckFiles(settings);
   for (Error& problem : CheckCertificates(settings, &settings.notices)) outside.push_back(std::move(problem));
+  settings.secrets = ReadSecrets(options.secret_file.empty() ? options.file + ": secret.file" : "--secret-file",
+                                 settings.secret_file, &settings.notices, &outside);
   if (options.check_config) {
     for (Error& problem : CheckAddresses(settings)) outside.push_back(std::move(problem));
   }

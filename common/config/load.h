@@ -32,6 +32,9 @@ Invocation Load(Role role, int argc, const char* const* argv);
 std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
                                  std::vector<std::string>* problems);
 
+// Why the feed may not be offered on `host`, which others than this one reach, while nothing keeps strangers from it.
+std::string OpenFeedProblem(const std::string& host);
+
 inline constexpr std::int64_t kMaxDrainSeconds = 3600;
 
 // "process" or "power".

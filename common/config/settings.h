@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "common/base/time.h"
 #include "common/http/head.h"
 #include "common/net/tls_context.h"
@@ -79,7 +81,8 @@ struct Settings {
   Durability durability = Durability::kProcess;
   seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;
-  bool insecure_feed = false;
+  std::string secret_file;                 // of the feed; empty: none
+  std::shared_ptr<const Secrets> secrets;  // what it holds: presented upstream, and asked of repeaters; null: none
   Limits limits;
   std::vector<std::string> notices;  // to log as warnings at the start: what was accepted but has no effect
 };

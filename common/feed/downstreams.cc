@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/http/authorization.h"
 #include "common/websocket/handshake.h"
 
 namespace aphlict::feed {
@@ -260,24 +261,38 @@ void Downstreams::Shutdown(std::uint16_t code, std::string_view reason) {
   followers_.clear();
 }
 
-void Downstreams::OnRequest(const server::Request& request) {
-  const auto refuse = [&](int status, std::string_view reason) {
-    ++counters_.refused;
-    log_.Warning("repeater_refused",
-                 {{"peer", http_.PeerOf(request.connection)}, {"status", status}, {"reason", reason}});
-    http_.Respond(request.connection, http::ErrorResponse(status, reason));
-  };
-  if (request.head.path() != kPath) return refuse(404, "the feed is at /feed/");
+// Before a peer is known, nothing of it is looked at but this.
+void Downstreams::OnHead(const server::RequestStart& request) {
+  const http::Headers& headers = request.head.headers;
   // A browser adds this header to every WebSocket that a page opens, and no repeater does: no page of the web may
   // read the feed through a browser that reaches this port.
-  if (request.head.headers.Find("Origin")) return refuse(403, "a web page may not follow the feed (Origin header)");
-  if (!websocket::IsUpgrade(request.head)) return refuse(426, "the feed is a WebSocket");
-  const auto accept = websocket::AcceptHandshake(request.head);
-  if (!accept) return refuse(accept.error().code, accept.error().text);
-  if (!request.head.headers.HasToken("Sec-WebSocket-Protocol", kSubprotocol)) {
-    return refuse(400, "this node speaks the subprotocol aphlict-relay.v1");
+  if (headers.Find("Origin")) {
+    return http_.Refuse(request.connection, server::Refusal::kOrigin,
+                        {"a web page may not follow the feed (Origin header)", 403});
   }
-  if (followers_.size() >= options_.most) return refuse(503, "this node has as many repeaters as it may");
+  if (!options_.secrets) return;
+  const auto token = http::BearerToken(headers);
+  if (token && options_.secrets->Accept(*token)) return;
+  http_.Refuse(request.connection, server::Refusal::kSecret,
+               {token ? "the secret is not this node's" : "the feed needs a secret (Authorization: Bearer)", 401},
+               {{"WWW-Authenticate", "Bearer"}});
+}
+
+void Downstreams::OnRequest(const server::Request& request) {
+  const auto refuse = [&](int status, const std::string& reason, server::Refusal refusal) {
+    http_.Refuse(request.connection, refusal, {reason, status});
+  };
+  constexpr server::Refusal kHandshake = server::Refusal::kHandshake;
+  if (request.head.path() != kPath) return refuse(404, "the feed is at /feed/", kHandshake);
+  if (!websocket::IsUpgrade(request.head)) return refuse(426, "the feed is a WebSocket", kHandshake);
+  const auto accept = websocket::AcceptHandshake(request.head);
+  if (!accept) return refuse(accept.error().code, accept.error().text, kHandshake);
+  if (!request.head.headers.HasToken("Sec-WebSocket-Protocol", kSubprotocol)) {
+    return refuse(400, "this node speaks the subprotocol aphlict-relay.v1", kHandshake);
+  }
+  if (followers_.size() >= options_.most) {
+    return refuse(503, "this node has as many repeaters as it may", server::Refusal::kFull);
+  }
   std::string unread;
   net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
   stream->Write(websocket::SwitchingProtocols(*accept, kSubprotocol));

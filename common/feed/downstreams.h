@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "common/feed/control.h"
 #include "common/feed/tree.h"
 #include "common/history/history.h"
@@ -28,13 +29,13 @@ class Downstreams : private server::HttpHandler {
     std::string node;  // this node's id
     std::string name;
     std::string version;
-    std::size_t most = 1024;  // repeaters; past it 503
+    std::size_t most = 1024;                 // repeaters; past it 503
+    std::shared_ptr<const Secrets> secrets;  // one of which lets a repeater in; null: all are let in
     server::HttpLimits http;
   };
 
   struct Counters {
     std::uint64_t connected = 0;
-    std::uint64_t refused = 0;
     std::uint64_t messages = 0;  // sent, over all followers
     std::uint64_t gaps = 0;      // told to followers
   };
@@ -70,10 +71,12 @@ class Downstreams : private server::HttpHandler {
 
   std::size_t size() const { return followers_.size(); }
   const Counters& counters() const { return counters_; }
+  const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
   class Follower;
 
+  void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
   void Remove(Follower& follower);
   void Beat();

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/http/authorization.h"
 #include "common/http/parser.h"
+#include "common/json/value.h"
 #include "common/websocket/handshake.h"
 
 namespace aphlict::feed {
@@ -14,12 +16,21 @@ constexpr Duration kConnectTime = seconds(3);  // for connection, handshake and 
 constexpr std::size_t kMaxResponseHead = 16 * 1024;
 constexpr websocket::ReaderLimits kReaderLimits{kMaxMessageBytes, 1024};
 
+// What was wrong with an answer to the handshake, and why, which a refusal says in its body: {"error": "why"}.
+std::string RefusalText(const std::string& what, std::string_view body) {
+  if (body.empty()) return what;
+  const auto object = json::Parse(body.substr(0, 1024));
+  const std::string why = object ? (*object)["error"].string() : "";
+  return what + ": " + (why.empty() ? std::string(body.substr(0, 256)) : why);
+}
+
 }  // namespace
 
 UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address,
-                                       const net::TlsContext* tls, UpstreamHandler& handler)
+                                       const net::TlsContext* tls, const Secrets* secrets, UpstreamHandler& handler)
     : loop_(loop),
       url_(url),
+      secrets_(secrets),
       handler_(handler),
       readers_(websocket::Role::kClient, kReaderLimits, 1),
       key_(websocket::RandomKey()),
@@ -51,7 +62,9 @@ void UpstreamConnection::Close(std::uint16_t code, std::string_view reason) {
 
 void UpstreamConnection::OnConnected() {
   const std::string_view path = url_.path == "/" ? kPath : std::string_view(url_.path);
-  stream_->Write(websocket::HandshakeRequest(url_.authority(), path, key_, kSubprotocol, {}));
+  http::Headers further;
+  if (secrets_ != nullptr) further.Add("Authorization", http::BearerValue(secrets_->RevealFirst()));
+  stream_->Write(websocket::HandshakeRequest(url_.authority(), path, key_, kSubprotocol, further));
 }
 
 void UpstreamConnection::OnBytes(std::string_view bytes) {
@@ -65,9 +78,13 @@ void UpstreamConnection::OnBytes(std::string_view bytes) {
   if (!head) return Lose("the answer to the handshake: " + head.error().text);
   const auto accepted = websocket::CheckHandshakeResponse(*head, key_, kSubprotocol);
   if (!accepted) {
-    // A refusal says why in its body.
-    const std::string_view body = std::string_view(response_).substr(end + 4);
-    return Lose("refused: " + accepted.error().text + (body.empty() ? "" : ": " + std::string(body.substr(0, 256))));
+    const std::string reason = RefusalText(accepted.error().text, std::string_view(response_).substr(end + 4));
+    const int status = head->status;
+    if (status != 401 && status != 403) return Lose("refused: " + reason);
+    if (std::exchange(lost_, true)) return;
+    timer_.Stop();
+    stream_.reset();
+    return handler_.OnRefused(status, reason);
   }
   const std::string unread = response_.substr(end + 4);
   response_ = {};

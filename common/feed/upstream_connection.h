@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/secret.h"
 #include "common/base/time.h"
 #include "common/feed/control.h"
 #include "common/history/message.h"
@@ -36,15 +37,18 @@ class UpstreamHandler {
   virtual void OnDrain() = 0;
   // It failed, or was lost. Not called after Close().
   virtual void OnLost(const std::string& reason) = 0;
+  // In place of OnLost(): the node above does not let this one in (401 or 403). That stays so until somebody changes a
+  // configuration.
+  virtual void OnRefused(int status, const std::string& reason) = 0;
 };
 
 class UpstreamConnection : private net::StreamHandler, private server::WebSocketHandler {
  public:
   // Begins to connect to `address`, which is one of `url`'s. A URL without a path means /feed/; one with a path is
-  // for a proxy that has the feed elsewhere. `tls` is used where the URL asks for it, and may be null elsewhere. `tls`
-  // and `handler` outlive the connection.
+  // for a proxy that has the feed elsewhere. `tls` is used where the URL asks for it, and may be null elsewhere.
+  // `secrets`: the first of them is presented; null: none. They and `handler` outlive the connection.
   UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, const net::TlsContext* tls,
-                     UpstreamHandler& handler);
+                     const Secrets* secrets, UpstreamHandler& handler);
   ~UpstreamConnection() override;
 
   void SendStatus(std::string_view report);
@@ -69,6 +73,7 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
 
   net::Loop& loop_;
   http::Url url_;
+  const Secrets* secrets_;
   UpstreamHandler& handler_;
   websocket::ReaderPool readers_;
   net::StreamPtr stream_;  // until the handshake is done

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/load.h"
+
 namespace aphlict::node {
 
 namespace {
@@ -92,6 +94,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
     options.name = settings.name;
     options.version = APHLICT_RELAY_VERSION;
     options.most = settings.limits.repeaters;
+    options.secrets = settings.secrets;
     options.http = HttpLimitsOf(settings.limits, settings.limits.repeaters + 64);
     downstreams_ = std::make_unique<feed::Downstreams>(loop, options, history_, tree_, log);
     // At the turn's end rather than at once: many repeaters may come or go in one turn.
@@ -136,11 +139,8 @@ Result<void> Node::Bind(const config::Server& server) {
       bound = clients_->Bind(address, settings_.reuse_port, tls);
       break;
     case config::ServerType::kRepeater:
-      if (!address.is_loopback() && !settings_.insecure_feed) {
-        return Error{server.where + ": " + address.ToString() +
-                         " is not a loopback address, and the feed has no authentication yet; "
-                         "--insecure-feed takes the risk",
-                     78};
+      if (!address.is_loopback() && !settings_.secrets && server.tls.ca.empty()) {
+        return Error{server.where + ": " + config::OpenFeedProblem(address.ToString()), 78};
       }
       bound = downstreams_->Bind(address, false, tls);
       break;
@@ -236,7 +236,15 @@ void Node::RefreshTree() const {
 std::string Node::StatusOf(std::string_view instance) const {
   RefreshTree();
   return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_, role_.upstreams(),
-                             role_.gaps(), role_.repeats()});
+                             role_.gaps(), role_.repeats(), Refused()});
+}
+
+std::vector<std::pair<std::string_view, server::RefusalCounts>> Node::Refused() const {
+  std::vector<std::pair<std::string_view, server::RefusalCounts>> refused;
+  refused.emplace_back("admin", admin_->http_counters().refused);
+  if (clients_) refused.emplace_back("client", clients_->http_counters().refused);
+  if (downstreams_) refused.emplace_back("repeater", downstreams_->http_counters().refused);
+  return refused;
 }
 
 void Node::OnEnter(const history::Message& message) {

@@ -15,6 +15,12 @@ std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_s
 constexpr Duration kSweepInterval = milliseconds(500);
 constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer to be taken
 
+// Of what the parser finds, by the status that it is answered with.
+Refusal RefusalOf(int status) {
+  if (status == 413 || status == 431) return Refusal::kTooLarge;
+  return Refusal::kMalformed;
+}
+
 }  // namespace
 
 // One connection, from its first byte to its last answer. Owned by the server, by id.
@@ -92,6 +98,17 @@ class HttpServer::Connection : public net::StreamHandler {
     if (!waiting_) Finish();
   }
 
+  void Refuse(Refusal refusal, const Error& error, std::vector<http::Header> headers = {}) {
+    if (!stream_) return;
+    waiting_ = false;
+    server_.CountRefusal(refusal, stream_->peer(), error);
+    http::Response response = http::ErrorResponse(error.code, error.text);
+    response.headers = std::move(headers);
+    const bool head_request = parser_.state() != http::RequestParser::State::kHead && parser_.head().method == "HEAD";
+    stream_->Write(http::Serialize(response, true, head_request));
+    Finish();
+  }
+
   // Ends or refuses what takes longer than its state allows.
   void CheckTime(Time now) {
     if (waiting_) return;
@@ -108,9 +125,10 @@ class HttpServer::Connection : public net::StreamHandler {
       // A connection that has not sent anything yet is on its head's time, one between requests may idle.
       if (now - since_ > (requests_ == 0 ? limits.head_time : limits.idle_time)) Finish();
     } else if (parser_.state() == http::RequestParser::State::kHead) {
-      if (now - since_ > limits.head_time) Refuse({"the request's head did not arrive in time", 408});
+      if (now - since_ > limits.head_time)
+        Refuse(Refusal::kTooSlow, {"the request's head did not arrive in time", 408});
     } else if (now - since_ > limits.body_time) {
-      Refuse({"the request's body did not arrive in time", 408});
+      Refuse(Refusal::kTooSlow, {"the request's body did not arrive in time", 408});
     }
   }
 
@@ -124,10 +142,14 @@ class HttpServer::Connection : public net::StreamHandler {
       const auto taken = parser_.Feed(std::string_view(unread_).substr(used));
       if (!taken) {
         processing_ = false;
-        return Refuse(taken.error());
+        return Refuse(RefusalOf(taken.error().code), taken.error());
       }
       used += *taken;
-      if (!had_head && parser_.state() != http::RequestParser::State::kHead) since_ = Now();
+      if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
+        since_ = Now();
+        server_.handler_.OnHead({id_, parser_.head()});
+        if (!stream_) break;
+      }
       if (!had_head && parser_.state() == http::RequestParser::State::kBody && parser_.head().expects_continue) {
         stream_->Write("HTTP/1.1 100 Continue\r\n\r\n");
       }
@@ -145,29 +167,7 @@ class HttpServer::Connection : public net::StreamHandler {
     processing_ = false;
   }
 
-  void CountTlsFailure(const std::string& reason) {
-    ++server_.counters_.tls_failed;
-    std::int64_t suppressed = 0;
-    if (!server_.log_limiter_.Allow(Seconds(Now()), &suppressed)) return;
-    server_.log_.Warning("tls_failed", {{"listener", server_.name_},
-                                        {"peer", stream_->peer().ToString()},
-                                        {"reason", reason},
-                                        {"suppressed", suppressed}});
-  }
-
-  void Refuse(const Error& error) {
-    ++server_.counters_.refused;
-    std::int64_t suppressed = 0;
-    if (server_.log_limiter_.Allow(Seconds(Now()), &suppressed)) {
-      server_.log_.Warning("request_refused", {{"listener", server_.name_},
-                                               {"peer", stream_->peer().ToString()},
-                                               {"status", error.code},
-                                               {"reason", error.text},
-                                               {"suppressed", suppressed}});
-    }
-    stream_->Write(http::Serialize(http::ErrorResponse(error.code, error.text), true));
-    Finish();
-  }
+  void CountTlsFailure(const std::string& reason) { server_.CountRefusal(Refusal::kTls, stream_->peer(), {reason, 0}); }
 
   void Finish() {
     if (!stream_) return;
@@ -289,6 +289,13 @@ void HttpServer::Respond(ConnectionId connection, const http::Response& response
   }
 }
 
+void HttpServer::Refuse(ConnectionId connection, Refusal refusal, const Error& error,
+                        std::vector<http::Header> headers) {
+  if (const auto found = connections_.find(connection); found != connections_.end()) {
+    found->second->Refuse(refusal, error, std::move(headers));
+  }
+}
+
 net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread) {
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return nullptr;
@@ -322,6 +329,18 @@ void HttpServer::ContinueArrivals() {
 std::string HttpServer::PeerOf(ConnectionId connection) const {
   const auto found = connections_.find(connection);
   return found == connections_.end() ? "unknown" : found->second->stream()->peer().ToString();
+}
+
+void HttpServer::CountRefusal(Refusal refusal, const net::Address& peer, const Error& error) {
+  counters_.refused.Add(refusal);
+  std::int64_t suppressed = 0;
+  if (!log_limiters_[static_cast<std::size_t>(refusal)].Allow(Seconds(Now()), &suppressed)) return;
+  log_.Warning("request_refused", {{"listener", name_},
+                                   {"peer", peer.ToString()},
+                                   {"status", error.code},
+                                   {"kind", RefusalName(refusal)},
+                                   {"reason", error.text},
+                                   {"suppressed", suppressed}});
 }
 
 void HttpServer::Remove(Connection& connection) {

@@ -2,6 +2,7 @@
 // A connection can be taken over for the WebSocket protocol.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -18,11 +19,18 @@
 #include "common/net/listener.h"
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
+#include "common/server/refusal.h"
 
 namespace aphlict::server {
 
 // Names a connection across time: an answer that comes later finds it, or finds it gone.
 using ConnectionId = std::uint64_t;
+
+// Whose head is there, and whose body is not yet.
+struct RequestStart {
+  ConnectionId connection;
+  const http::RequestHead& head;
+};
 
 struct Request {
   ConnectionId connection;
@@ -34,6 +42,8 @@ struct Request {
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
+  // Before anything behind a request's head is looked at: the place to HttpServer::Refuse() who may not ask.
+  virtual void OnHead(const RequestStart& /*request*/) {}
   // A request is complete. It is answered by Respond(), now or later; until then the connection reads no more.
   // Or the connection is taken over by Upgrade().
   virtual void OnRequest(const Request& request) = 0;
@@ -53,8 +63,7 @@ struct HttpLimits {
 struct HttpCounters {
   std::uint64_t accepted = 0;
   std::uint64_t requests = 0;
-  std::uint64_t refused = 0;     // requests that could not be understood, or came too slowly
-  std::uint64_t tls_failed = 0;  // connections whose handshake failed, or took too long
+  RefusalCounts refused;
 };
 
 class HttpServer {
@@ -79,6 +88,11 @@ class HttpServer {
   // Answers the request that a connection waits for. Does nothing when the connection has gone.
   void Respond(ConnectionId connection, const http::Response& response);
 
+  // Answers the request that a connection has sent the head of, or waits for: {"error": text} with the status
+  // `error.code` and further `headers`. It is counted under `refusal` and logged with a limit. The connection ends
+  // after it, and what has come behind the head is not looked at. Does nothing when the connection has gone.
+  void Refuse(ConnectionId connection, Refusal refusal, const Error& error, std::vector<http::Header> headers = {});
+
   // Takes the connection out of the server: its stream, and the bytes that came behind the request. It counts
   // as a connection until Release() is called. Null when the connection has gone.
   net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
@@ -101,6 +115,7 @@ class HttpServer {
 
   // Whether the turn has time left for arrivals.
   bool HasArrivalTime();
+  void CountRefusal(Refusal refusal, const net::Address& peer, const Error& error);
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();
@@ -120,7 +135,7 @@ class HttpServer {
   Duration arrival_spent_{};                 // … and what was spent on arrivals in it
   bool listening_ = false;
   HttpCounters counters_;
-  LogLimiter log_limiter_;
+  std::array<LogLimiter, kRefusals> log_limiters_;  // one flood does not hide another
   net::Timer sweep_;
 };
 

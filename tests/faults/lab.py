@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -229,6 +230,9 @@ class Member:
 class Lab:
     def __init__(self, folder, network):
         self.folder = Path(folder)
+        self.secret_file = self.folder / "secret"
+        self.secret_file.write_text(secrets.token_hex(32) + "\n")
+        self.secret_file.chmod(0o600)
         self.network = network
         self.members = []
         self._closing = contextlib.ExitStack()
@@ -276,7 +280,7 @@ class Lab:
     def _member(self, name, role, host, admin_port, feed, clients, drain, options, limits, process):
         host = host or self.host(name)
         at = f"{host.address}:%d"
-        arguments = [f"--name={name}", f"--drain={drain}", "--insecure-feed", f"--admin={at % admin_port}"]
+        arguments = [f"--name={name}", f"--drain={drain}", f"--secret-file={self.secret_file}", f"--admin={at % admin_port}"]
         arguments.append("--clients=" + (at % CLIENT if clients else "none"))
         arguments.append("--repeaters=" + (at % FEED if feed else "none"))
         if limits:

@@ -73,7 +73,7 @@ def test_version_is_told(role):
 def test_help_names_every_option(role):
     result = run_to_end(role, "--help")
     assert result.returncode == OK
-    options = ["config", "admin", "repeaters", "clients", "log-level", "debug", "check-config", "version", "insecure-feed"]
+    options = ["config", "admin", "repeaters", "clients", "log-level", "debug", "check-config", "version", "secret-file"]
     if role == "repeater":
         options += ["upstream", "name", "public-url", "reuse-port"]
     for option in options:
@@ -221,16 +221,6 @@ def test_a_name_that_does_not_resolve_is_a_clear_error():
     result = run_to_end("master", "--admin=does-not-exist.invalid:0", "--repeaters=127.0.0.1:0")
     assert result.returncode not in (0, -6, -11)
     assert "does-not-exist.invalid" in result.stderr
-
-
-def test_a_feed_beyond_loopback_needs_the_option_that_says_it_is_insecure(relay):
-    result = run_to_end("master", "--admin=127.0.0.1:0", "--repeaters=0.0.0.0:0")
-    assert result.returncode in (USAGE, CONFIG)
-    assert "insecure-feed" in result.stderr
-    master = relay.master("--insecure-feed", repeaters="0.0.0.0:0")
-    repeater = relay.repeater("http://127.0.0.1:%d" % master.address("repeater")[1])
-    client = relay.client(repeater, subscribe=["PHID-A"])
-    client.expect(master.publish(message("PHID-A")))
 
 
 @pytest.mark.parametrize("server_type, option", [("admin", "--admin"), ("client", "--clients"), ("repeater", "--repeaters")])

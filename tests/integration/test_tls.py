@@ -118,7 +118,7 @@ def test_nothing_below_1_2(port, version):
     said = s_client(port, "client", version, "-cipher", "ALL:@SECLEVEL=0")
     assert "Cipher is (NONE)" in said
     assert "Protocol  : TLSv1.2" not in said and "New, TLS" not in said
-    wait_until(lambda: port.events("tls_failed", reason="TLS: unsupported protocol"), "the reason in the log")
+    wait_until(lambda: port.events("request_refused", reason="TLS: unsupported protocol"), "the reason in the log")
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
@@ -163,14 +163,14 @@ def test_half_a_handshake_is_given_up(relay, authority):
     half = relay.connect(master, "client")
     half.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     assert silent.read_to_end() == b"" and half.read_to_end() == b""
-    master.wait_for_log("tls_failed", reason="TLS: the handshake did not end in time", listener="client")
+    master.wait_for_log("request_refused", reason="TLS: the handshake did not end in time", listener="client")
 
 
 def test_http_on_a_port_with_tls(port):
     connection = RawConnection(port.address("client"))
     connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.ended()
-    port.wait_for_log("tls_failed", reason="TLS: http request", listener="client")
+    port.wait_for_log("request_refused", reason="TLS: http request", listener="client")
     connection.close()
 
 
@@ -199,6 +199,15 @@ def test_a_repeater_shows_its_certificate_where_one_is_asked_for(relay, authorit
     start_repeater(relay, master, plain("admin"), **shown.keys(ssl_ca=authority.pem))
 
 
+def test_client_certificates_open_a_feed_beyond_loopback(relay, authority):
+    """As a secret does."""
+    closed = server("repeater", authority.sign()) | {"listen": "0.0.0.0"}
+    path = relay.config_file({"servers": [closed]})
+    done = run_to_end("master", f"--config={path}")
+    assert done.returncode == 78 and "is not a loopback address" in done.stderr
+    start_master(relay, closed | {"ssl.client.ca": str(authority.pem)}, plain("admin"))
+
+
 @pytest.mark.parametrize(
     "shown, here, there",
     [
@@ -216,7 +225,7 @@ def test_a_repeater_without_a_good_certificate_is_told_why_once_for_each_try(rel
         keys |= Authority(tmp_path / "other", "Other").sign("forged").keys()
     repeater = start_repeater(relay, master, plain("admin"), synchronised=False, **keys)
     assert why_it_failed(repeater) == here
-    master.wait_for_log("tls_failed", reason=there, listener="repeater")
+    master.wait_for_log("request_refused", reason=there, listener="repeater")
     # Not in a loop: with the backoff's jitter, some tries in a few seconds.
     time.sleep(3)
     assert 2 <= len(repeater.events("upstream_failed")) <= 20

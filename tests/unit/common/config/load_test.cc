@@ -33,6 +33,12 @@ class Folder {
     std::ofstream(path_ / "f.json") << text;
     return (path_ / "f.json").string();
   }
+  // Writes a file of secrets that only its owner can read, and returns its path.
+  std::string Secret(const std::string& text, const std::string& name = "secret") const {
+    std::ofstream(path_ / name) << text;
+    std::filesystem::permissions(path_ / name, std::filesystem::perms(0600));
+    return (path_ / name).string();
+  }
 
  private:
   std::filesystem::path path_;
@@ -104,7 +110,7 @@ TEST_CASE("a master without options is complete") {
   CHECK(settings.log_level == LogLevel::kInfo);
   CHECK(settings.drain_time == seconds(20));
   CHECK_FALSE(settings.reuse_port);
-  CHECK_FALSE(settings.insecure_feed);
+  CHECK(settings.secrets == nullptr);
   char host[256] = {};
   REQUIRE(gethostname(host, sizeof(host) - 1) == 0);
   CHECK(settings.name == host);
@@ -153,7 +159,6 @@ TEST_CASE("each further option sets its setting") {
   CHECK(Repeater({"--drain=3600"}).drain_time == seconds(3600));
   CHECK(Repeater({"--public-url", "ws://x/"}).public_url == "ws://x/");
   CHECK(Repeater({"--reuse-port"}).reuse_port);
-  CHECK(Master({"--insecure-feed"}).insecure_feed);
 }
 
 TEST_CASE("options win over the file") {
@@ -220,9 +225,8 @@ TEST_CASE("help and version go to stdout, and are no failure") {
   CHECK(help.action == Action::kExit);
   CHECK(help.exit_code == 0);
   CHECK_FALSE(help.to_stderr);
-  for (const char* option :
-       {"--config", "--admin", "--clients", "--repeaters", "--upstream", "--public-url", "--name", "--reuse-port",
-        "--insecure-feed", "--drain", "--log-level", "--debug", "--check-config"}) {
+  for (const char* option : {"--config", "--admin", "--clients", "--repeaters", "--upstream", "--public-url", "--name",
+                             "--reuse-port", "--secret-file", "--drain", "--log-level", "--debug", "--check-config"}) {
     CAPTURE(option);
     CHECK(help.text.find(option) != std::string::npos);
   }
@@ -355,15 +359,54 @@ TEST_CASE("two servers on one port are a problem, whatever set them") {
   }
 }
 
-TEST_CASE("the feed listens on loopback only, unless told to take the risk") {
+TEST_CASE("the feed listens on loopback only, unless there is a secret") {
   const std::string text = ExitOfMaster({"--repeaters", "0.0.0.0:5"});
   CHECK(text.starts_with("78: --repeaters: 0.0.0.0 is not a loopback address"));
+  CHECK(text.find("openssl rand -hex 32 > FILE") != std::string::npos);
   CHECK(ExitOfMaster({"--repeaters", "[2001:db8::1]:5"}).starts_with("78: --repeaters: 2001:db8::1 is not"));
   for (const char* loopback : {"127.0.0.1:5", "127.9.9.9:5", "[::1]:5", "localhost:5"}) {
     CHECK(Master({"--repeaters", loopback}).servers.size() == 2);
   }
-  CHECK(Servers(Master({"--repeaters", "0.0.0.0:5", "--insecure-feed"})) ==
+  const Folder folder;
+  CHECK(Servers(Master({"--repeaters", "0.0.0.0:5", "--secret-file", folder.Secret("0123456789abcdef")})) ==
         "admin 127.0.0.1 22281, repeater 0.0.0.0 5");
+}
+
+TEST_CASE("a file of secrets is read, by option or by key, and the option wins") {
+  const Folder folder;
+  const std::string secret = folder.Secret("0123456789abcdef");
+  const std::string file = folder.File(R"({"secret.file": ")" + secret + "\"}");
+  CHECK(Master({"--secret-file", secret}).secrets->Accept("0123456789abcdef"));
+  CHECK(Master({"--config", file}).secrets->Accept("0123456789abcdef"));
+  CHECK(Repeater({"--config", file}).secrets->RevealFirst() == "0123456789abcdef");
+  const std::string other = folder.Secret("fedcba9876543210", "other");
+  CHECK(Master({"--config", file, "--secret-file", other}).secrets->RevealFirst() == "fedcba9876543210");
+  CHECK(Master({"--config", file}).notices.empty());
+}
+
+TEST_CASE("a file of secrets that is wrong is an error of the configuration, which names it and not what it holds") {
+  const Folder folder;
+  CHECK(ExitOfMaster({"--secret-file", "/nowhere/s"}) == "78: --secret-file: /nowhere/s: No such file or directory");
+  CHECK(ExitOfRepeater({"--secret-file", "/nowhere/s", "--check-config"}) ==
+        "78: --secret-file: /nowhere/s: No such file or directory");
+  const std::string secret = folder.Secret("short");
+  const std::string file = folder.File(R"({"secret.file": ")" + secret + "\"}");
+  CHECK(ExitOfMaster({"--config", file}) ==
+        "78: " + file + ": secret.file: " + secret +
+            ": secret 1 is shorter than 16 bytes; `openssl rand -hex 32` makes one");
+  // One thing is wrong, and not two.
+  CHECK(ExitOfMaster({"--repeaters", "0.0.0.0:5", "--secret-file", "/nowhere/s"}) ==
+        "78: --secret-file: /nowhere/s: No such file or directory");
+}
+
+TEST_CASE("a file of secrets that others can read is a notice") {
+  const Folder folder;
+  const std::string secret = folder.Secret("0123456789abcdef");
+  std::filesystem::permissions(secret, std::filesystem::perms(0644));
+  const Settings settings = Master({"--secret-file", secret});
+  REQUIRE(settings.notices.size() == 1);
+  CHECK(settings.notices[0] ==
+        "--secret-file: " + secret + ": its mode is 0644: others than its owner may read it; chmod 600 " + secret);
 }
 
 // "host port", or "problem".

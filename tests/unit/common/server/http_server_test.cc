@@ -85,6 +85,10 @@ class Server : private HttpHandler {
  private:
   std::unique_ptr<Log> log_;
 
+  void OnHead(const RequestStart& request) override {
+    if (on_head) on_head(request);
+  }
+
   void OnRequest(const Request& request) override {
     asked.push_back({request.connection, request.head.method + " " + request.head.target +
                                              (request.body.empty() ? "" : " " + request.body)});
@@ -96,6 +100,7 @@ class Server : private HttpHandler {
   HttpServer http;
   net::Address address;
   bool answers_at_once = true;
+  std::function<void(const RequestStart&)> on_head;
   std::function<void(const Request&)> on_request;
   std::vector<Asked> asked;
 };
@@ -301,11 +306,57 @@ TEST_CASE("a request that cannot be understood is answered with the reason, coun
   CHECK(received.find("Connection: close\r\n") != std::string::npos);
   CHECK(received.find(R"({"error":")") != std::string::npos);
   CHECK(server.asked.size() == 1);
-  CHECK(server.http.counters().refused == 1);
+  CHECK(server.http.counters().refused.of(Refusal::kMalformed) == 1);
+  CHECK(server.http.counters().refused.total() == 1);
   CHECK(server.RunUntilConnections(0));
   REQUIRE(server.lines.size() == 1);
   CHECK(server.lines[0].find("event=request_refused listener=test peer=127.0.0.1:") != std::string::npos);
   CHECK(server.lines[0].find("status=400") != std::string::npos);
+}
+
+TEST_CASE("whoever is refused at the head is told why, and nothing of what came behind it is looked at") {
+  Server server;
+  server.on_head = [&](const RequestStart& request) {
+    if (request.head.target == "/secret") {
+      server.http.Refuse(request.connection, Refusal::kSecret, {"not you", 401}, {{"WWW-Authenticate", "Bearer"}});
+    }
+  };
+  std::string behind;
+  SUBCASE("another request") { behind = "\r\n" + Get("/fine"); }
+  SUBCASE("a body that would be wrong") { behind = "Transfer-Encoding: chunked\r\n\r\nno chunk\r\n"; }
+  SUBCASE("a body that is still to come") { behind = "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"; }
+  SUBCASE("no request") { behind = "\r\nnonsense\r\n\r\n"; }
+  Peer peer = server.Connect();
+  peer.Send(Get("/fine") + "GET /secret HTTP/1.1\r\nHost: h\r\n" + behind);
+  const std::string received = server.ReceiveAll(peer);
+  CHECK(received.starts_with(Ok("GET /fine") + "HTTP/1.1 401 Unauthorized\r\n"));
+  CHECK(received.find("WWW-Authenticate: Bearer\r\n") != std::string::npos);
+  CHECK(received.ends_with(R"({"error":"not you"})"));
+  CHECK(server.Texts() == "GET /fine");
+  CHECK(server.http.counters().refused.of(Refusal::kSecret) == 1);
+  CHECK(server.http.counters().refused.total() == 1);
+  CHECK(server.http.connections() == 0);
+  REQUIRE(server.lines.size() == 1);
+  CHECK(server.lines[0].find("status=401 kind=secret reason=\"not you\"") != std::string::npos);
+}
+
+TEST_CASE("a flood of refusals of one kind does not hide another in the log") {
+  Server server;
+  server.on_head = [&](const RequestStart& request) {
+    const bool secret = request.head.target == "/secret";
+    server.http.Refuse(request.connection, secret ? Refusal::kSecret : Refusal::kOrigin, {"no", secret ? 401 : 403});
+  };
+  for (int i = 0; i < 30; ++i) {
+    Peer peer = server.Connect();
+    peer.Send(Get("/"));
+    server.ReceiveAll(peer);
+  }
+  CHECK(server.lines.size() < 25);
+  Peer peer = server.Connect();
+  peer.Send(Get("/secret"));
+  server.ReceiveAll(peer);
+  CHECK(server.lines.back().find("kind=secret") != std::string::npos);
+  CHECK(server.http.counters().refused.of(Refusal::kOrigin) == 30);
 }
 
 TEST_CASE("the reason of a refusal reaches a client that is still sending") {
@@ -352,7 +403,8 @@ TEST_CASE("whoever takes too long is told so, and closed") {
   CHECK(of_body.find("the request's body did not arrive in time") != std::string::npos);
   CHECK(server.ReceiveAll(slow_next).starts_with(Ok("GET /1") + "HTTP/1.1 408 "));
   CHECK(server.ReceiveAll(idle) == Ok("GET /idle"));
-  CHECK(server.http.counters().refused == 3);
+  CHECK(server.http.counters().refused.of(Refusal::kTooSlow) == 3);
+  CHECK(server.http.counters().refused.total() == 3);
   CHECK(server.http.connections() == 0);
 }
 

@@ -113,6 +113,12 @@ std::string WriteStatus(const StatusInput& input) {
   out.Field("gaps", input.gaps);
   out.Field("repeats", input.repeats);
   WriteRefused(out, input.refused);
+  out.Key("clients.closed").StartObject();
+  for (const auto& [reason, count] : input.closed) {
+    if (count > 0) out.Field(reason, count);
+  }
+  out.EndObject();
+  out.Field("commands.ignored", input.commands_ignored);
   if (!input.upstreams.empty()) {
     out.Key("upstreams").StartArray();
     for (const UpstreamStatus& upstream : input.upstreams) {

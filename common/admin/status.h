@@ -43,6 +43,8 @@ struct StatusInput {
   std::uint64_t gaps = 0;
   std::uint64_t repeats = 0;
   std::vector<std::pair<std::string_view, server::RefusalCounts>> refused;  // by the type of port: "client"
+  std::vector<std::pair<std::string_view, std::uint64_t>> closed;           // clients' connections, by reason
+  std::uint64_t commands_ignored = 0;
 };
 
 std::string WriteStatus(const StatusInput& input);

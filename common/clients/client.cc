@@ -27,30 +27,27 @@ bool Client::Deliver(const SharedBytes& frame) {
   return connection_.unsent() <= owner_.options_.unsent_bytes;
 }
 
-std::uint16_t Client::Check(Time now, const char** reason) {
+std::optional<ClientEnd> Client::Check(Time now) {
   const ClientLimits& limits = owner_.options_;
   if (connection_.unsent() > limits.stalled_bytes && now - connection_.last_progress() > limits.stalled_time) {
-    *reason = "the client does not read what it is sent";
-    return websocket::kTryAgainLater;
+    return ClientEnd::kUnread;
   }
   if (const Time since = connection_.in_message_since(); since != Time{} && now - since > limits.command_time) {
-    *reason = "a message took too long to arrive";
-    return websocket::kPolicyViolation;
+    return ClientEnd::kSlowMessage;
   }
   if (now - connection_.last_heard() <= limits.ping_interval) {
     unanswered_pings_ = 0;
-    return 0;
+    return std::nullopt;
   }
-  if (now - last_ping_ <= limits.ping_interval) return 0;
+  if (now - last_ping_ <= limits.ping_interval) return std::nullopt;
   // Pings are counted, and not the time: this process itself may have stood still.
   if (unanswered_pings_ == 2) {
-    *reason = "no answer to two pings";
-    return websocket::kGoingAway;
+    return ClientEnd::kSilent;
   }
   ++unanswered_pings_;
   last_ping_ = now;
   connection_.Send(websocket::Opcode::kPing, "");
-  return 0;
+  return std::nullopt;
 }
 
 void Client::OnMessage(websocket::Opcode opcode, std::string_view payload) {
@@ -66,8 +63,7 @@ void Client::Execute(const Subscribe& subscribe) {
   for (const std::string& phid : subscribe.phids) {
     audience_.index.Subscribe(*this, phid);
     if (subscriptions() > owner_.options_.subscriptions || subscription_bytes() > owner_.options_.subscription_bytes) {
-      // The page comes back at once, and subscribes to what is still open in it.
-      return owner_.Cut(*this, websocket::kPolicyViolation, "more subscriptions than a client may have");
+      return owner_.Cut(*this, ClientEnd::kSubscriptions);
     }
   }
 }
@@ -99,7 +95,7 @@ bool Client::ContinueReplay() {
   if (!replays_ || connection_.closed()) return false;
   const history::History& history = owner_.history_;
   if (replays_->now.fell_behind(history)) {
-    owner_.Cut(*this, websocket::kTryAgainLater, "a replay fell behind the history");
+    owner_.Cut(*this, ClientEnd::kReplay);
     return false;
   }
   for (int looked_at = 0; looked_at < kReplayEntriesAtOnce; ++looked_at) {

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/base/time.h"
+#include "common/clients/client_end.h"
 #include "common/clients/command.h"
 #include "common/clients/replay.h"
 #include "common/clients/subscriptions.h"
@@ -40,9 +42,8 @@ class Client : public Subscriber, private server::WebSocketHandler {
   // is scheduled again when that has room.
   bool ContinueReplay();
 
-  // Looks whether the client keeps up, answers, and finishes what it begins. Returns the close code and reason to
-  // cut it with, or 0.
-  std::uint16_t Check(Time now, const char** reason);
+  // Looks whether the client keeps up, answers, and finishes what it begins. Returns why it is to be cut, if it is.
+  std::optional<ClientEnd> Check(Time now);
 
   void Close(std::uint16_t code, std::string_view reason) { connection_.Close(code, reason); }
 

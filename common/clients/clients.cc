@@ -32,6 +32,23 @@ std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_s
 
 }  // namespace
 
+ClientEnd EndOfCode(std::uint16_t code) {
+  switch (code) {
+    case websocket::kAbnormalClosure:
+      return ClientEnd::kLost;
+    case websocket::kProtocolError:
+      return ClientEnd::kProtocolError;
+    case websocket::kInvalidPayload:
+      return ClientEnd::kNotUtf8;
+    case websocket::kMessageTooBig:
+      return ClientEnd::kTooLarge;
+    case websocket::kPolicyViolation:
+      return ClientEnd::kFragments;
+    default:
+      return ClientEnd::kLeft;
+  }
+}
+
 Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::History& history,
                  history::Instances& instances, Log& log)
     : loop_(loop),
@@ -100,7 +117,9 @@ void Clients::DrainSome() {
   const double share = drain_time_ > Duration::zero() ? std::chrono::duration<double>(left) / drain_time_ : 0;
   const auto stay = static_cast<std::size_t>(std::ceil(static_cast<double>(drain_from_) * share));
   while (clients_.size() > stay) {
-    clients_.back()->Close(websocket::kGoingAway, "the server stops");
+    const ClientEndInfo& info = InfoOf(ClientEnd::kDrained);
+    counters_.ended.Add(ClientEnd::kDrained);
+    clients_.back()->Close(info.code, info.text);
     Remove(*clients_.back());
   }
 }
@@ -116,7 +135,7 @@ void Clients::FanOut(const history::Message& message) {
     if (!client.Deliver(frame)) over.push_back(&client);
   });
   for (Client* client : over) {
-    Cut(*client, websocket::kTryAgainLater, "more unsent bytes than a client may have");
+    Cut(*client, ClientEnd::kUnsent);
   }
 }
 
@@ -172,23 +191,25 @@ void Clients::OnRequest(const server::Request& request) {
 }
 
 void Clients::OnClosed(Client& client, std::uint16_t code, const std::string& reason) {
+  counters_.ended.Add(EndOfCode(code));
   log_.Debug("client_closed", {{"client", client.id()}, {"code", code}, {"reason", reason}});
   Remove(client);
 }
 
-void Clients::Cut(Client& client, std::uint16_t code, std::string_view reason) {
-  ++counters_.cut;
+void Clients::Cut(Client& client, ClientEnd end) {
+  const ClientEndInfo& info = InfoOf(end);
+  counters_.ended.Add(end);
   std::int64_t suppressed = 0;
   if (cut_limiter_.Allow(Seconds(Now()), &suppressed)) {
     log_.Warning("client_cut", {{"client", client.id()},
                                 {"peer", client.peer()},
                                 {"instance", client.audience().instance->name},
-                                {"code", code},
-                                {"reason", reason},
+                                {"code", info.code},
+                                {"reason", info.text},
                                 {"unsent", client.unsent()},
                                 {"suppressed", suppressed}});
   }
-  client.Close(code, reason);
+  client.Close(info.code, info.text);
   Remove(client);
 }
 
@@ -240,9 +261,8 @@ void Clients::Sweep() {
   for (std::size_t i = 0; i < part && !clients_.empty(); ++i) {
     if (sweep_at_ >= clients_.size()) sweep_at_ = 0;
     Client& client = *clients_[sweep_at_];
-    const char* reason = nullptr;
-    if (const std::uint16_t code = client.Check(now, &reason); code != 0) {
-      Cut(client, code, reason);  // another takes its place
+    if (const auto end = client.Check(now)) {
+      Cut(client, *end);  // another takes its place
     } else {
       ++sweep_at_;
     }

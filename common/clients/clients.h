@@ -14,6 +14,7 @@
 #include "common/base/log.h"
 #include "common/base/time.h"
 #include "common/clients/client.h"
+#include "common/clients/client_end.h"
 #include "common/clients/replay_index.h"
 #include "common/history/history.h"
 #include "common/history/instances.h"
@@ -41,7 +42,7 @@ struct ClientCounters {
   std::uint64_t accepted = 0;
   std::uint64_t deliveries = 0;
   std::uint64_t delivered_bytes = 0;
-  std::uint64_t cut = 0;      // clients closed for breaking a bound
+  ClientEndCounts ended;
   std::uint64_t ignored = 0;  // frames that were no command
 };
 
@@ -91,7 +92,7 @@ class Clients : private server::HttpHandler {
   void DrainSome();
   void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
   // Closes a client that broke a bound.
-  void Cut(Client& client, std::uint16_t code, std::string_view reason);
+  void Cut(Client& client, ClientEnd end);
   void Ignore(const Client& client, std::string_view reason);
   void CountDelivery(const Client& client, std::size_t bytes);
   void Remove(Client& client);

@@ -24,9 +24,14 @@ Certificates::Certificates(net::Loop& loop, Log& log)
 }
 
 Result<void> Certificates::Load(const config::Settings& settings) {
+  if (settings.secrets) {
+    tickets_.emplace(settings.secrets->RevealFirst());
+  } else {
+    tickets_.emplace();
+  }
   for (const config::Server& server : settings.servers) {
     if (server.tls.empty() || ForServer(server.tls) != nullptr) continue;
-    auto context = net::TlsContext::ForServer(server.tls, &tickets_);
+    auto context = net::TlsContext::ForServer(server.tls, &*tickets_);
     if (!context) return Error{server.where + ": " + context.error().text};
     servers_.push_back(std::move(*context));
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,7 @@ class Certificates {
 
   net::Loop& loop_;
   Log& log_;
-  net::TicketKeys tickets_;
+  std::optional<net::TicketKeys> tickets_;  // shared by nodes with the same secret: a browser may come back to another
   std::vector<std::unique_ptr<net::TlsContext>> servers_;
   std::unique_ptr<net::TlsContext> outgoing_;
   std::vector<std::unique_ptr<net::FileWatcher>> watchers_;

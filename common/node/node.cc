@@ -236,7 +236,8 @@ void Node::RefreshTree() const {
 std::string Node::StatusOf(std::string_view instance) const {
   RefreshTree();
   return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_, role_.upstreams(),
-                             role_.gaps(), role_.repeats(), Refused()});
+                             role_.gaps(), role_.repeats(), Refused(), ClosedClients(),
+                             clients_ ? clients_->counters().ignored : 0});
 }
 
 std::vector<std::pair<std::string_view, server::RefusalCounts>> Node::Refused() const {
@@ -245,6 +246,15 @@ std::vector<std::pair<std::string_view, server::RefusalCounts>> Node::Refused() 
   if (clients_) refused.emplace_back("client", clients_->http_counters().refused);
   if (downstreams_) refused.emplace_back("repeater", downstreams_->http_counters().refused);
   return refused;
+}
+
+std::vector<std::pair<std::string_view, std::uint64_t>> Node::ClosedClients() const {
+  std::vector<std::pair<std::string_view, std::uint64_t>> closed;
+  for (std::size_t i = 0; clients_ && i < clients::kClientEnds; ++i) {
+    const auto end = static_cast<clients::ClientEnd>(i);
+    closed.emplace_back(clients::InfoOf(end).name, clients_->counters().ended.of(end));
+  }
+  return closed;
 }
 
 void Node::OnEnter(const history::Message& message) {

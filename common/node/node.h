@@ -105,6 +105,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
  private:
   std::string StatusOf(std::string_view instance) const override;
   std::vector<std::pair<std::string_view, server::RefusalCounts>> Refused() const;
+  std::vector<std::pair<std::string_view, std::uint64_t>> ClosedClients() const;
   void OnEnter(const history::Message& message) override;
   void OnLeave(const history::Message& message) override;
   Result<void> Bind(const config::Server& server);

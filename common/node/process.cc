@@ -4,6 +4,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -73,6 +74,12 @@ std::string_view ProgramName(config::Role role) {
 int Fail(config::Role role, const Error& error) {
   std::fprintf(stderr, "%s: %s\n", ProgramName(role).data(), error.text.c_str());
   return error.code == 0 ? EX_OSERR : error.code;
+}
+
+bool HoldsSecrets(const config::Settings& settings) {
+  const auto has_key = [](const config::Server& server) { return !server.tls.key.empty(); };
+  return settings.secrets || !settings.tls.key.empty() ||
+         std::any_of(settings.servers.begin(), settings.servers.end(), has_key);
 }
 
 // The pid file comes last: of two nodes on the same ports, the second must leave that of the first alone.
@@ -164,7 +171,7 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
     std::puts("the configuration is fine");
     return EX_OK;
   }
-  if (settings.secrets) ForbidCoreFiles();
+  if (HoldsSecrets(settings)) ForbidCoreFiles();
   for (const std::string& path : settings.log_paths) MakeFolderOf(path);
   auto log = Log::Open(settings.log_paths, settings.log_level);
   if (!log) return Fail(role, log.error());

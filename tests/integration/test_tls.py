@@ -152,6 +152,21 @@ def test_a_session_is_resumed_and_only_of_1_3(port, tmp_path):
     assert "TLS session ticket:" not in said and "HTTP/1.1 501" in said
 
 
+def test_a_session_is_resumed_at_another_node_with_the_same_secret(relay, authority, tmp_path):
+    """A lost host's herd is cheap for the others."""
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    secret.chmod(0o600)
+    certificate = authority.sign()
+    saved = tmp_path / "session"
+    first, second = (start_master(relay, server("client", certificate), plain("admin"), **{"secret.file": str(secret)}) for _ in range(2))
+    get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    s_client(first, "client", "-sess_out", str(saved), "-ign_eof", send=get)
+    assert "Reused, TLSv1.3" in s_client(second, "client", "-sess_in", str(saved))
+    stranger = start_master(relay, server("client", certificate), plain("admin"))
+    assert "New, TLSv1.3" in s_client(stranger, "client", "-sess_in", str(saved))
+
+
 def test_the_protocol_is_http_1_1(port):
     assert "ALPN protocol: http/1.1" in s_client(port, "client", "-alpn", "h2,http/1.1")
     assert "No ALPN negotiated" in s_client(port, "client", "-alpn", "h2")

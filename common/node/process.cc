@@ -161,7 +161,7 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
     std::puts("the configuration is fine");
     return EX_OK;
   }
-  if (settings.secrets) ForbidCoreFiles();
+  if (settings.secrets || settings.admin_secrets) ForbidCoreFiles();
   for (const std::string& path : settings.log_paths) MakeFolderOf(path);
   auto log = Log::Open(settings.log_paths, settings.log_level);
   if (!log) return Fail(role, log.error());

@@ -26,12 +26,18 @@ Refusal RefusalOf(int status) {
 // One connection, from its first byte to its last answer. Owned by the server, by id.
 class HttpServer::Connection : public net::StreamHandler {
  public:
-  Connection(HttpServer& server, ConnectionId id, net::StreamPtr stream)
-      : server_(server), id_(id), stream_(std::move(stream)), parser_(server.limits_.parser), since_(Now()) {
+  Connection(HttpServer& server, ConnectionId id, std::size_t port, net::StreamPtr stream)
+      : server_(server),
+        id_(id),
+        port_(port),
+        stream_(std::move(stream)),
+        parser_(server.limits_.parser),
+        since_(Now()) {
     stream_->SetHandler(this);
   }
 
   ConnectionId id() const { return id_; }
+  std::size_t port() const { return port_; }
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
 
@@ -130,7 +136,7 @@ class HttpServer::Connection : public net::StreamHandler {
       used += *taken;
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
         since_ = Now();
-        server_.handler_.OnHead({id_, parser_.head()});
+        server_.handler_.OnHead({id_, port_, parser_.head()});
         if (!stream_) break;
       }
       if (!had_head && parser_.state() == http::RequestParser::State::kBody && parser_.head().expects_continue) {
@@ -164,6 +170,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   HttpServer& server_;
   ConnectionId id_;
+  std::size_t port_;
   net::StreamPtr stream_;  // null once finished or upgraded
   http::RequestParser parser_;
   std::string unread_;
@@ -184,24 +191,30 @@ HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limi
 
 HttpServer::~HttpServer() = default;
 
+Result<void> HttpServer::Port::Bind() {
+  auto bound = net::Listener::Bind(server.loop_, address, reuse_port, this);
+  if (!bound) return bound.error();
+  listener = std::move(*bound);
+  address = listener->local_address();
+  return {};
+}
+
 Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port) {
-  auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
-  if (!listener) return listener.error();
-  listeners_.push_back(std::move(*listener));
-  bound_.emplace_back(listeners_.back()->local_address(), reuse_port);
-  return bound_.back().first;
+  auto port = std::make_unique<Port>(*this, ports_.size());
+  port->address = address;
+  port->reuse_port = reuse_port;
+  if (auto bound = port->Bind(); !bound) return bound.error();
+  ports_.push_back(std::move(port));
+  return ports_.back()->address;
 }
 
 Result<void> HttpServer::Listen() {
-  if (listeners_.empty()) {
-    for (const auto& [address, reuse_port] : bound_) {
-      auto listener = net::Listener::Bind(loop_, address, reuse_port, this);
-      if (!listener) return listener.error();
-      listeners_.push_back(std::move(*listener));
-    }
+  for (const auto& port : ports_) {
+    if (port->listener) continue;
+    if (auto bound = port->Bind(); !bound) return bound;
   }
-  for (auto& listener : listeners_) {
-    if (auto started = listener->Start(); !started) return started;
+  for (const auto& port : ports_) {
+    if (auto started = port->listener->Start(); !started) return started;
   }
   listening_ = true;
   return {};
@@ -209,8 +222,10 @@ Result<void> HttpServer::Listen() {
 
 void HttpServer::StopListening() {
   listening_ = false;
-  for (auto& listener : listeners_) listener->AcceptAll();
-  listeners_.clear();
+  for (const auto& port : ports_) {
+    if (port->listener) port->listener->AcceptAll();
+  }
+  for (const auto& port : ports_) port->listener.reset();
 }
 
 void HttpServer::Shutdown() {
@@ -263,15 +278,22 @@ void HttpServer::ContinueArrivals() {
   if (!arrivals_.empty()) loop_.TurnAgain();
 }
 
-std::string HttpServer::PeerOf(ConnectionId connection) const {
+net::Address HttpServer::AddressOf(ConnectionId connection) const {
   const auto found = connections_.find(connection);
-  return found == connections_.end() ? "unknown" : found->second->stream()->peer().ToString();
+  return found == connections_.end() ? net::Address() : found->second->stream()->peer();
 }
 
-void HttpServer::OnConnection(int descriptor) {
+net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return {};
+  const net::Address& bound = ports_[found->second->port()]->address;
+  return bound.is_wildcard() ? found->second->stream()->local() : bound;
+}
+
+void HttpServer::OnConnection(Port& port, int descriptor) {
   ++counters_.accepted;
   const ConnectionId id = next_id_++;
-  connections_.emplace(id, std::make_unique<Connection>(*this, id, net::Stream::Adopt(loop_, descriptor)));
+  connections_.emplace(id, std::make_unique<Connection>(*this, id, port.index, net::Stream::Adopt(loop_, descriptor)));
   UpdateListeners();
 }
 
@@ -319,7 +341,9 @@ std::vector<ConnectionId> HttpServer::Ids() const {
 
 void HttpServer::UpdateListeners() {
   const bool full = connections() >= limits_.connections;
-  for (auto& listener : listeners_) {
+  for (const auto& port : ports_) {
+    net::Listener* listener = port->listener.get();
+    if (listener == nullptr) continue;
     if (full && !listener->paused()) {
       listener->Pause();
       log_.Warning("listener_full", {{"listener", name_}, {"connections", connections()}});

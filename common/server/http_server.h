@@ -28,6 +28,7 @@ using ConnectionId = std::uint64_t;
 // Whose head is there, and whose body is not yet.
 struct RequestStart {
   ConnectionId connection;
+  std::size_t port;  // which of the server's, in the order of Bind()
   const http::RequestHead& head;
 };
 
@@ -65,11 +66,11 @@ struct HttpCounters {
   RefusalCounts refused;
 };
 
-class HttpServer : private net::ListenerHandler {
+class HttpServer {
  public:
   // `name` is what the log calls it ("admin"). `log` and `handler` outlive the server.
   HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler);
-  ~HttpServer() override;
+  ~HttpServer();
 
   // Takes one more address. Errors as net::Listener::Bind.
   Result<net::Address> Bind(const net::Address& address, bool reuse_port);
@@ -97,8 +98,12 @@ class HttpServer : private net::ListenerHandler {
   // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
   void ContinueArrivals();
 
-  // The address of a connection's other end, or "unknown".
-  std::string PeerOf(ConnectionId connection) const;
+  // The address of a connection's other end, or an empty one.
+  net::Address AddressOf(ConnectionId connection) const;
+  // The same in text, or "unknown".
+  std::string PeerOf(ConnectionId connection) const { return AddressOf(connection).ToString(); }
+  // The address of this end of a connection, which is not the port's where that takes any, or an empty one.
+  net::Address LocalAddressOf(ConnectionId connection) const;
 
   std::size_t connections() const { return connections_.size() + upgraded_; }
   // Those that have not asked for anything yet.
@@ -108,8 +113,22 @@ class HttpServer : private net::ListenerHandler {
  private:
   class Connection;
 
-  void OnConnection(int descriptor) override;
-  void OnAcceptError(const std::string& reason) override;
+  // An address that was taken, and the socket that listens there, if any does.
+  struct Port : net::ListenerHandler {
+    Port(HttpServer& owner, std::size_t place) : server(owner), index(place) {}
+    void OnConnection(int descriptor) override { server.OnConnection(*this, descriptor); }
+    void OnAcceptError(const std::string& reason) override { server.OnAcceptError(reason); }
+    Result<void> Bind();
+
+    HttpServer& server;
+    std::size_t index;
+    net::Address address;
+    bool reuse_port = false;
+    std::unique_ptr<net::Listener> listener;
+  };
+
+  void OnConnection(Port& port, int descriptor);
+  void OnAcceptError(const std::string& reason);
   // Whether the turn has time left for arrivals.
   bool HasArrivalTime();
   void CountRefusal(Refusal refusal, const net::Address& peer, const Error& error);
@@ -123,8 +142,7 @@ class HttpServer : private net::ListenerHandler {
   HttpLimits limits_;
   Log& log_;
   HttpHandler& handler_;
-  std::vector<std::unique_ptr<net::Listener>> listeners_;
-  std::vector<std::pair<net::Address, bool>> bound_;  // and whether the port is shared
+  std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;

@@ -1,12 +1,29 @@
 #include "common/admin/admin.h"
 
+#include "common/admin/host_names.h"
 #include "common/base/bytes.h"
 #include "common/http/head.h"
 
 namespace aphlict::admin {
 
 Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log)
-    : options_(options), status_(status), publish_(publish), http_(loop, "admin", options.http, log, *this) {}
+    : options_(options),
+      status_(status),
+      publish_(publish),
+      names_(NamesOfThisHost()),
+      http_(loop, "admin", options.http, log, *this) {}
+
+Result<net::Address> Admin::Bind(const net::Address& address, const Access& access, const net::TlsContext* tls) {
+  access_.push_back(access);
+  return http_.Bind(address, false, tls);
+}
+
+void Admin::OnHead(const server::RequestStart& request) {
+  const net::Address peer = http_.AddressOf(request.connection);
+  const net::Address local = http_.LocalAddressOf(request.connection);
+  const auto denial = Deny(access_[request.port], options_.secrets.get(), names_, {request.head, peer, local});
+  if (denial) http_.Refuse(request.connection, denial->refusal, {denial->text, 403});
+}
 
 void Admin::OnRequest(const server::Request& request) {
   const auto refuse = [&](int status, std::string_view reason, const char* allow = nullptr) {
@@ -36,11 +53,6 @@ void Admin::OnRequest(const server::Request& request) {
 }
 
 void Admin::OnPost(const server::Request& request, const std::string& instance) {
-  // A browser adds this header whenever a page makes it post somewhere, and libcurl does not: no page of the web
-  // may publish through a browser that reaches this port.
-  if (request.head.headers.Find("Origin")) {
-    return http_.Respond(request.connection, http::ErrorResponse(403, "a web page may not publish (Origin header)"));
-  }
   if (publish_ == nullptr) {
     return http_.Respond(request.connection,
                          http::ErrorResponse(503, "this is a repeater; publish to a master's admin port"));

@@ -1,12 +1,15 @@
 // The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), and errors in words.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "common/admin/access.h"
 #include "common/admin/status.h"
 #include "common/base/log.h"
+#include "common/base/secret.h"
 #include "common/server/http_server.h"
 
 namespace aphlict::admin {
@@ -23,6 +26,7 @@ class Admin : private server::HttpHandler {
  public:
   struct Options {
     std::size_t instance_bytes = 128;
+    std::shared_ptr<const Secrets> secrets;  // tokens that open everything; null: none
     server::HttpLimits http;
   };
 
@@ -30,9 +34,7 @@ class Admin : private server::HttpHandler {
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, const net::TlsContext* tls) {
-    return http_.Bind(address, false, tls);
-  }
+  Result<net::Address> Bind(const net::Address& address, const Access& access, const net::TlsContext* tls);
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.
@@ -42,6 +44,7 @@ class Admin : private server::HttpHandler {
   const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
+  void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
   void OnPost(const server::Request& request, const std::string& instance);
 
@@ -49,6 +52,8 @@ class Admin : private server::HttpHandler {
   const StatusSource& status_;
   PublishHandler* publish_;
   bool refuses_publishes_ = false;
+  std::vector<std::string> names_;  // of this host
+  std::vector<Access> access_;      // of each port
   server::HttpServer http_;
 };
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "common/admin/host_names.h"
 #include "common/config/load.h"
 #include "common/json/value.h"
 
@@ -21,28 +22,30 @@ class FileReader {
 
   void Read(const json::Value& root) {
     if (!root.is_object()) return Problem("", root, "expected an object, got " + std::string(root.type_name()));
-    Members(root, "",
-            {
-                {"servers", [&](auto& value, auto& key) { Servers(value, key); }},
-                {"logs", [&](auto& value, auto& key) { Logs(value, key); }},
-                {"cluster", [&](auto& value, auto& key) { Cluster(value, key); }},
-                {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
-                {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
-                {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
-                {"ssl.ca", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.ca); }},
-                {"ssl.cert", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.cert); }},
-                {"ssl.key", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.key); }},
-                {"ssl.chain", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.chain); }},
-                {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
-                {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
-                {"state", [&](auto& value, auto& key) { State(value, key); }},
-                {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
-                {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
-                {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
-                {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
-                {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
-                {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
-            });
+    Members(
+        root, "",
+        {
+            {"servers", [&](auto& value, auto& key) { Servers(value, key); }},
+            {"logs", [&](auto& value, auto& key) { Logs(value, key); }},
+            {"cluster", [&](auto& value, auto& key) { Cluster(value, key); }},
+            {"pidfile", [&](auto& value, auto& key) { Text(value, key, &settings_.pidfile); }},
+            {"memory.hint", [&](auto& value, auto& key) { MemoryHint(value, key); }},
+            {"upstream", [&](auto& value, auto& key) { Upstream(value, key); }},
+            {"ssl.ca", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.ca); }},
+            {"ssl.cert", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.cert); }},
+            {"ssl.key", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.key); }},
+            {"ssl.chain", [&](auto& value, auto& key) { Text(value, key, &settings_.tls.chain); }},
+            {"public.url", [&](auto& value, auto& key) { PublicUrl(value, key); }},
+            {"name", [&](auto& value, auto& key) { Text(value, key, &settings_.name); }},
+            {"state", [&](auto& value, auto& key) { State(value, key); }},
+            {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
+            {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
+            {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
+            {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
+            {"admin.secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.admin_secret_file); }},
+            {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
+            {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
+        });
   }
 
   // Types whose listeners the file switches off.
@@ -122,6 +125,7 @@ class FileReader {
     std::optional<std::string> listen;
     std::optional<std::int64_t> port;
     net::TlsFiles tls;
+    admin::Access access;
     Members(value, key,
             {
                 {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
@@ -141,13 +145,17 @@ class FileReader {
                    listen = "";
                    Text(each, path, &*listen);
                  }},
+                {"allow", [&](auto& each, auto& path) { Allow(each, path, &access); }},
+                {"hosts", [&](auto& each, auto& path) { Hosts(each, path, &access.hosts); }},
                 {"ssl.key", [&](auto& each, auto& path) { Text(each, path, &tls.key); }},
                 {"ssl.cert", [&](auto& each, auto& path) { Text(each, path, &tls.cert); }},
                 {"ssl.chain", [&](auto& each, auto& path) { Text(each, path, &tls.chain); }},
                 {"ssl.client.ca", [&](auto& each, auto& path) { Text(each, path, &tls.ca); }},
             });
     Server server{ServerType::kAdmin, "127.0.0.1", 0, std::string(file_) + ": " + key, std::move(tls)};
+    for (const char* name : {"allow", "hosts"}) OnlyOf("admin", type, value, key, name);
     if (type == "admin") {
+      server.access = std::move(access);
       server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
       if (!listen) {
         settings_.notices.push_back(
@@ -177,6 +185,55 @@ class FileReader {
     if (server.host.empty()) Problem(key + ".listen", value, "expected an address or a name");
     if (port) server.port = static_cast<std::uint16_t>(*port);
     settings_.servers.push_back(std::move(server));
+  }
+
+  // A key of a server that means nothing for another type.
+  void OnlyOf(std::string_view type, const std::string& actual, const json::Value& server, const std::string& key,
+              std::string_view name) {
+    if (actual == type || server[name].is_null()) return;
+    Problem(key + "." + std::string(name), server[name],
+            "is only for a server of the type \"" + std::string(type) + "\"");
+  }
+
+  void Allow(const json::Value& value, const std::string& key, admin::Access* access) {
+    if (value.is_object()) {
+      Handlers handlers;
+      for (std::size_t i = 0; i < admin::kRightNames.size(); ++i) {
+        handlers.emplace_back(admin::kRightNames[i], [this, access, i](auto& each, auto& path) {
+          Networks(each, path, &access->allow[i].emplace());
+        });
+      }
+      return Members(value, key, handlers);
+    }
+    std::vector<net::Network> networks;
+    Networks(value, key, &networks);
+    access->allow.fill(networks);
+  }
+
+  void Networks(const json::Value& value, const std::string& key, std::vector<net::Network>* networks) {
+    if (!value.is_array()) return Expected(key, value, "a list of networks");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      const json::Value& each = value.elements()[i];
+      const std::string path = key + "[" + std::to_string(i) + "]";
+      if (!each.is_string()) {
+        Expected(path, each, "a network");
+      } else if (auto network = net::Network::Parse(each.string()); !network) {
+        Problem(path, each, network.error().text);
+      } else {
+        networks->push_back(*network);
+      }
+    }
+  }
+
+  void Hosts(const json::Value& value, const std::string& key, std::vector<std::string>* hosts) {
+    if (!value.is_array()) return Expected(key, value, "a list of names");
+    for (const json::Value& each : value.elements()) {
+      if (!each.is_string() || each.string().empty() || each.string().find_first_of(":/ ") != std::string::npos) {
+        Expected(key, each, "a name without scheme and port");
+      } else {
+        hosts->push_back(admin::HostOf(each.string()));
+      }
+    }
   }
 
   void Logs(const json::Value& value, const std::string& key) {

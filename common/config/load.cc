@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -37,6 +38,7 @@ struct Options {
   bool debug = false;
   bool reuse_port = false;
   std::string secret_file;
+  std::string admin_secret_file;
   bool check_config = false;
 };
 
@@ -110,6 +112,9 @@ void Declare(CLI::App& app, Role role, Options& options) {
   app.add_option("--secret-file", options.secret_file,
                  "The feed's secret: asked of repeaters, and presented upstream. Default: none, and a feed on loopback")
       ->type_name("FILE");
+  app.add_option("--admin-secret-file", options.admin_secret_file,
+                 "The admin port's token, for whoever is not in its `allow`. Default: none")
+      ->type_name("FILE");
   app.add_option("--drain", options.drain,
                  "Over how many seconds clients are closed when the node is told to stop. Default: 20")
       ->type_name("SECONDS")
@@ -126,7 +131,7 @@ void ApplyServers(const TypeDefaults& type, const std::vector<std::string>& text
   std::erase_if(settings->servers, [&](const Server& server) { return server.type == type.type; });
   for (const std::string& text : texts) {
     if (text == "none") continue;
-    Server server{type.type, type.host, type.port, type.option, {}};
+    Server server{type.type, type.host, type.port, type.option};
     if (auto problem = ParseListenAddress(text, &server.host, &server.port); !problem.empty()) {
       problems->push_back(std::string(type.option) + ": " + problem);
       continue;
@@ -196,6 +201,19 @@ std::shared_ptr<const Secrets> ReadSecrets(const std::string& where, const std::
   return std::make_shared<const Secrets>(std::move(*secrets));
 }
 
+// Where there is a token, it is asked of everybody else than this host, unless `allow` says who is let in without.
+void SettleAccess(Settings* settings) {
+  for (Server& server : settings->servers) {
+    if (server.type != ServerType::kAdmin) continue;
+    for (auto& networks : server.access.allow) {
+      if (!networks && !settings->admin_secret_file.empty()) networks = net::Network::Loopback();
+    }
+    if (IsLoopback(server.host)) continue;
+    const std::string notice = OpenAdminNotice(server.host, server.access);
+    if (!notice.empty()) settings->notices.push_back(server.where + ": " + notice);
+  }
+}
+
 std::string HostName() {
   char name[256] = {};
   return gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown";
@@ -220,6 +238,17 @@ std::string OpenFeedProblem(const std::string& host) {
          " is not a loopback address, and without a secret everybody who reaches it could read all messages; "
          "(umask 077; openssl rand -hex 32 > FILE) makes one, and --secret-file FILE (`secret.file`) takes it, "
          "here and for the repeaters; or let repeaters show a certificate (`ssl.client.ca`)";
+}
+
+std::string OpenAdminNotice(const std::string& host, const admin::Access& access) {
+  constexpr std::array<std::string_view, admin::kRightNames.size()> kMeanings = {"publish to every user",
+                                                                                 "read the status", "read the metrics"};
+  std::string rights;
+  for (const admin::Right right : access.open()) {
+    rights += (rights.empty() ? "" : ", ") + std::string(kMeanings[static_cast<std::size_t>(right)]);
+  }
+  if (rights.empty()) return "";
+  return host + " is not a loopback address: everybody who reaches it may " + rights + "; `allow` lists who may";
 }
 
 std::string ParseListenAddress(std::string_view text, std::string* host, std::uint16_t* port) {
@@ -298,7 +327,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
     const bool switched_off = std::find(off.begin(), off.end(), type.type) != off.end();
     if (type.on && !listed && !switched_off && texts[i]->empty()) {
       settings.servers.push_back(
-          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default", {}});
+          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default"});
     }
   }
   ApplyUpstream(options.upstream, &settings, &problems);
@@ -321,6 +350,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (options.drain) settings.drain_time = seconds(*options.drain);
   if (options.reuse_port) settings.reuse_port = true;
   if (!options.secret_file.empty()) settings.secret_file = options.secret_file;
+  if (!options.admin_secret_file.empty()) settings.admin_secret_file = options.admin_secret_file;
   if (!options.log_level.empty()) {
     if (const auto level = ParseLogLevel(options.log_level))
       settings.log_level = *level;
@@ -333,6 +363,10 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   for (Error& problem : CheckCertificates(settings, &settings.notices)) outside.push_back(std::move(problem));
   settings.secrets = ReadSecrets(options.secret_file.empty() ? options.file + ": secret.file" : "--secret-file",
                                  settings.secret_file, &settings.notices, &outside);
+  settings.admin_secrets =
+      ReadSecrets(options.admin_secret_file.empty() ? options.file + ": admin.secret.file" : "--admin-secret-file",
+                  settings.admin_secret_file, &settings.notices, &outside);
+  SettleAccess(&settings);
   if (options.check_config) {
     for (Error& problem : CheckAddresses(settings)) outside.push_back(std::move(problem));
   }

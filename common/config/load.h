@@ -35,6 +35,10 @@ std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, S
 // Why the feed may not be offered on `host`, which others than this one reach, while nothing keeps strangers from it.
 std::string OpenFeedProblem(const std::string& host);
 
+// What everybody may do who reaches an admin port on `host`, for a warning; empty where that is nobody else than this
+// host, or nothing.
+std::string OpenAdminNotice(const std::string& host, const admin::Access& access);
+
 inline constexpr std::int64_t kMaxDrainSeconds = 3600;
 
 // "process" or "power".

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/admin/access.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/time.h"
@@ -29,10 +30,11 @@ enum class Durability {
 
 struct Server {
   ServerType type;
-  std::string host;        // an IPv4 or IPv6 address without brackets, or a name
-  std::uint16_t port = 0;  // 0: one that the kernel chooses, which the log tells
-  std::string where;       // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
-  net::TlsFiles tls;       // empty: without TLS; `ca` is whose certificates peers must show
+  std::string host;           // an IPv4 or IPv6 address without brackets, or a name
+  std::uint16_t port = 0;     // 0: one that the kernel chooses, which the log tells
+  std::string where;          // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
+  net::TlsFiles tls = {};     // empty: without TLS; `ca` is whose certificates peers must show
+  admin::Access access = {};  // of an admin server
 };
 
 // One group of upstreams: the ways to one master. A repeater follows one of them at a time.
@@ -83,6 +85,8 @@ struct Settings {
   bool reuse_port = false;
   std::string secret_file;                 // of the feed; empty: none
   std::shared_ptr<const Secrets> secrets;  // what it holds: presented upstream, and asked of repeaters; null: none
+  std::string admin_secret_file;
+  std::shared_ptr<const Secrets> admin_secrets;  // tokens for the admin port; null: none
   Limits limits;
   std::vector<std::string> notices;  // to log as warnings at the start: what was accepted but has no effect
 };

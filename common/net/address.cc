@@ -59,28 +59,39 @@ bool Address::is_loopback() const {
     return ntohl(reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr.s_addr) >> 24 == 127;
   }
   if (family() == AF_INET6) {
-    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr);
+    const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(&address) || (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
   }
   return false;
 }
 
-std::string Address::ToString() const {
+bool Address::is_wildcard() const {
+  if (family() == AF_INET) return reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr.s_addr == INADDR_ANY;
+  if (family() == AF_INET6) {
+    return IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr);
+  }
+  return false;
+}
+
+std::string Address::host() const {
   char text[INET6_ADDRSTRLEN] = {};
-  const std::string port_text = ":" + std::to_string(port());
   if (family() == AF_INET) {
     inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&storage_)->sin_addr, text, sizeof(text));
-    return text + port_text;
+    return text;
   }
   if (family() == AF_INET6) {
     const in6_addr& address = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(&address)) {
-      inet_ntop(AF_INET, &address.s6_addr[12], text, sizeof(text));
-      return text + port_text;
-    }
-    inet_ntop(AF_INET6, &address, text, sizeof(text));
-    return "[" + std::string(text) + "]" + port_text;
+    const bool mapped = IN6_IS_ADDR_V4MAPPED(&address);
+    inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? &address.s6_addr[12] : address.s6_addr, text, sizeof(text));
+    return text;
   }
   return "unknown";
+}
+
+std::string Address::ToString() const {
+  if (family() != AF_INET && family() != AF_INET6) return "unknown";
+  const std::string text = host();
+  return (text.find(':') == std::string::npos ? text : "[" + text + "]") + ":" + std::to_string(port());
 }
 
 Result<std::vector<Address>> ResolveNow(const std::string& host, std::uint16_t port) {

@@ -28,10 +28,14 @@ class Address {
   socklen_t length() const { return length_; }
   int family() const { return storage_.ss_family; }
   std::uint16_t port() const;
+  // Of IPv4 also where it came in through a dual-stack socket.
   bool is_loopback() const;
+  bool is_wildcard() const;
   // "127.0.0.1:22280", "[::1]:22280", or "unknown". An IPv4 address that came in through a dual-stack socket
   // is written as IPv4.
   std::string ToString() const;
+  // The same without the port and the brackets.
+  std::string host() const;
 
  private:
   sockaddr_storage storage_{};

@@ -231,6 +231,13 @@ Address Stream::peer() const {
   return {reinterpret_cast<const sockaddr*>(&storage), length};
 }
 
+Address Stream::local() const {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (getsockname(descriptor_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+  return {reinterpret_cast<const sockaddr*>(&storage), length};
+}
+
 void Stream::UpdateInterest() {
   if (closed_) return;
   int events = 0;

@@ -105,6 +105,8 @@ class Stream {
 
   // The other end, or an empty address if the connection is gone. Costs a system call.
   Address peer() const;
+  // This end, likewise.
+  Address local() const;
   Loop& loop() const { return Loop::From(poll_.loop); }
 
  private:

@@ -37,10 +37,12 @@ server::HttpLimits HttpLimitsOf(const config::Limits& limits, std::size_t connec
   return http;
 }
 
-std::unique_ptr<admin::Admin> MakeAdmin(net::Loop& loop, const config::Limits& limits,
+std::unique_ptr<admin::Admin> MakeAdmin(net::Loop& loop, const config::Settings& settings,
                                         const admin::StatusSource& status, admin::PublishHandler* publish, Log& log) {
+  const config::Limits& limits = settings.limits;
   admin::Admin::Options options;
   options.instance_bytes = limits.instance_bytes;
+  options.secrets = settings.admin_secrets;
   options.http = HttpLimitsOf(limits, kAdminConnections);
   options.http.parser.body_bytes = limits.publish_bytes;
   return std::make_unique<admin::Admin>(loop, options, status, publish, log);
@@ -83,7 +85,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
       history_({settings.limits.history_time, settings.limits.history_bytes, 64}),
       instances_(settings.limits.instances),
       tree_(settings.limits.instances),
-      admin_(MakeAdmin(loop, settings.limits, *this, publish, log)),
+      admin_(MakeAdmin(loop, settings, *this, publish, log)),
       tick_(loop, [this] { Tick(); }),
       drain_check_(loop, [this] { CheckDrained(); }) {
   history_.SetObserver(this);
@@ -133,7 +135,11 @@ Result<void> Node::Bind(const config::Server& server) {
   Result<net::Address> bound = net::Address();
   switch (server.type) {
     case config::ServerType::kAdmin:
-      bound = admin_->Bind(address, tls);
+      if (!address.is_loopback() && !net::Address::Parse(server.host, 0)) {
+        const std::string notice = config::OpenAdminNotice(address.host(), server.access);
+        if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
+      }
+      bound = admin_->Bind(address, server.access, tls);
       break;
     case config::ServerType::kClient:
       bound = clients_->Bind(address, settings_.reuse_port, tls);

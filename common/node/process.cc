@@ -78,7 +78,7 @@ int Fail(config::Role role, const Error& error) {
 
 bool HoldsSecrets(const config::Settings& settings) {
   const auto has_key = [](const config::Server& server) { return !server.tls.key.empty(); };
-  return settings.secrets || !settings.tls.key.empty() ||
+  return settings.secrets || settings.admin_secrets || !settings.tls.key.empty() ||
          std::any_of(settings.servers.begin(), settings.servers.end(), has_key);
 }
 

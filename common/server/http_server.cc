@@ -26,12 +26,18 @@ Refusal RefusalOf(int status) {
 // One connection, from its first byte to its last answer. Owned by the server, by id.
 class HttpServer::Connection : public net::StreamHandler {
  public:
-  Connection(HttpServer& server, ConnectionId id, net::StreamPtr stream)
-      : server_(server), id_(id), stream_(std::move(stream)), parser_(server.limits_.parser), since_(Now()) {
+  Connection(HttpServer& server, ConnectionId id, std::size_t port, net::StreamPtr stream)
+      : server_(server),
+        id_(id),
+        port_(port),
+        stream_(std::move(stream)),
+        parser_(server.limits_.parser),
+        since_(Now()) {
     stream_->SetHandler(this);
   }
 
   ConnectionId id() const { return id_; }
+  std::size_t port() const { return port_; }
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
 
@@ -147,7 +153,7 @@ class HttpServer::Connection : public net::StreamHandler {
       used += *taken;
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
         since_ = Now();
-        server_.handler_.OnHead({id_, parser_.head()});
+        server_.handler_.OnHead({id_, port_, parser_.head()});
         if (!stream_) break;
       }
       if (!had_head && parser_.state() == http::RequestParser::State::kBody && parser_.head().expects_continue) {
@@ -183,6 +189,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   HttpServer& server_;
   ConnectionId id_;
+  std::size_t port_;
   net::StreamPtr stream_;  // null once finished or upgraded
   http::RequestParser parser_;
   std::string unread_;
@@ -197,8 +204,8 @@ class HttpServer::Connection : public net::StreamHandler {
 // An address that the server listens on, or can again.
 class HttpServer::Port : private net::ListenerHandler {
  public:
-  Port(HttpServer& server, bool reuse_port, const net::TlsContext* tls)
-      : server_(server), reuse_port_(reuse_port), tls_(tls) {}
+  Port(HttpServer& server, std::size_t index, bool reuse_port, const net::TlsContext* tls)
+      : server_(server), index_(index), reuse_port_(reuse_port), tls_(tls) {}
 
   // Errors as net::Listener::Bind.
   Result<void> Bind(const net::Address& address) {
@@ -209,18 +216,7 @@ class HttpServer::Port : private net::ListenerHandler {
     return {};
   }
 
-  // Errors as net::Listener::Bind and Start.
-  Result<void> Listen() {
-    if (!listener_) {
-      if (auto bound = Bind(address_); !bound) return bound;
-    }
-    return listener_->Start();
-  }
-
-  void Close() {
-    if (listener_) listener_->AcceptAll();
-    listener_.reset();
-  }
+  void Close() { listener_.reset(); }
 
   const net::Address& address() const { return address_; }
   net::Listener* listener() { return listener_.get(); }
@@ -230,7 +226,7 @@ class HttpServer::Port : private net::ListenerHandler {
     ++server_.counters_.accepted;
     const ConnectionId id = server_.next_id_++;
     server_.connections_.emplace(
-        id, std::make_unique<Connection>(server_, id, net::Stream::Adopt(server_.loop_, descriptor, tls_)));
+        id, std::make_unique<Connection>(server_, id, index_, net::Stream::Adopt(server_.loop_, descriptor, tls_)));
     server_.UpdateListeners();
   }
 
@@ -240,6 +236,7 @@ class HttpServer::Port : private net::ListenerHandler {
   }
 
   HttpServer& server_;
+  std::size_t index_;  // in HttpServer::ports_
   net::Address address_;
   bool reuse_port_;
   const net::TlsContext* tls_;               // null: plain
@@ -257,15 +254,19 @@ HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limi
 HttpServer::~HttpServer() = default;
 
 Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
-  auto port = std::make_unique<Port>(*this, reuse_port, tls);
+  auto port = std::make_unique<Port>(*this, ports_.size(), reuse_port, tls);
   if (auto bound = port->Bind(address); !bound) return bound.error();
   ports_.push_back(std::move(port));
   return ports_.back()->address();
 }
 
 Result<void> HttpServer::Listen() {
-  for (auto& port : ports_) {
-    if (auto started = port->Listen(); !started) return started;
+  for (const auto& port : ports_) {
+    if (port->listener() != nullptr) continue;
+    if (auto bound = port->Bind(port->address()); !bound) return bound;
+  }
+  for (const auto& port : ports_) {
+    if (auto started = port->listener()->Start(); !started) return started;
   }
   listening_ = true;
   return {};
@@ -273,7 +274,10 @@ Result<void> HttpServer::Listen() {
 
 void HttpServer::StopListening() {
   listening_ = false;
-  for (auto& port : ports_) port->Close();
+  for (const auto& port : ports_) {
+    if (port->listener() != nullptr) port->listener()->AcceptAll();
+  }
+  for (const auto& port : ports_) port->Close();
 }
 
 void HttpServer::Shutdown() {
@@ -326,9 +330,16 @@ void HttpServer::ContinueArrivals() {
   if (!arrivals_.empty()) loop_.TurnAgain();
 }
 
-std::string HttpServer::PeerOf(ConnectionId connection) const {
+net::Address HttpServer::AddressOf(ConnectionId connection) const {
   const auto found = connections_.find(connection);
-  return found == connections_.end() ? "unknown" : found->second->stream()->peer().ToString();
+  return found == connections_.end() ? net::Address() : found->second->stream()->peer();
+}
+
+net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return {};
+  const net::Address& bound = ports_[found->second->port()]->address();
+  return bound.is_wildcard() ? found->second->stream()->local() : bound;
 }
 
 void HttpServer::CountRefusal(Refusal refusal, const net::Address& peer, const Error& error) {

@@ -29,6 +29,7 @@ using ConnectionId = std::uint64_t;
 // Whose head is there, and whose body is not yet.
 struct RequestStart {
   ConnectionId connection;
+  std::size_t port;  // which of the server's, in the order of Bind()
   const http::RequestHead& head;
 };
 
@@ -101,8 +102,12 @@ class HttpServer {
   // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
   void ContinueArrivals();
 
-  // The address of a connection's other end, or "unknown".
-  std::string PeerOf(ConnectionId connection) const;
+  // The address of a connection's other end, or an empty one.
+  net::Address AddressOf(ConnectionId connection) const;
+  // The same in text, or "unknown".
+  std::string PeerOf(ConnectionId connection) const { return AddressOf(connection).ToString(); }
+  // The address of this end of a connection, which is not the port's where that takes any, or an empty one.
+  net::Address LocalAddressOf(ConnectionId connection) const;
 
   std::size_t connections() const { return connections_.size() + upgraded_; }
   // Those that have not asked for anything yet.

@@ -277,6 +277,14 @@ class Lab:
             member.wait_until_synchronised().wait_until_it_listens("client")
         return member
 
+    def member(self, name, role, host, config):
+        """A node of which a configuration file says everything; on its way to running."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps(config))
+        member = Member(name, role, host, ADMIN, [f"--name={name}", "--drain=0", f"--config={file}"], {})
+        self.members.append(member)
+        return member.start()
+
     def _member(self, name, role, host, admin_port, feed, clients, drain, options, limits, process):
         host = host or self.host(name)
         at = f"{host.address}:%d"

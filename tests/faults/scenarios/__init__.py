@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
-MODULES = ["masters", "repeaters", "rolling", "drains", "bounds", "liveness", "random_faults"]
+MODULES = ["masters", "repeaters", "rolling", "drains", "bounds", "liveness", "random_faults", "attacks"]
 
 
 @dataclasses.dataclass

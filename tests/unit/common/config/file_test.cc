@@ -449,5 +449,36 @@ TEST_CASE("durability is of the process or of the power") {
   for (const char* text : {"", "Power", "disk"}) CHECK_FALSE(ParseDurability(text));
 }
 
+TEST_CASE("an admin server has lists of networks, one for all rights or one for each") {
+  const auto text = [](const std::string& keys) {
+    return R"({"servers": [{"type": "admin", "listen": "127.0.0.1", )" + keys + "}]}";
+  };
+  const auto access = [&](const std::string& keys) { return Good(Role::kMaster, text(keys)).servers[0].access; };
+  const auto address = [](const char* host) { return *net::Address::Parse(host, 1); };
+  for (const auto& networks : access(R"("allow": ["10.0.0.0/8", "::1"])").allow) {
+    REQUIRE(networks);
+    CHECK(net::AnyContains(*networks, address("10.1.1.1")));
+    CHECK(net::AnyContains(*networks, address("::1")));
+    CHECK_FALSE(net::AnyContains(*networks, address("11.1.1.1")));
+  }
+  const auto each = access(R"("allow": {"status": [], "metrics": ["10.0.0.1"]})").allow;
+  CHECK_FALSE(each[0].has_value());
+  REQUIRE(each[1]);
+  CHECK(each[1]->empty());
+  REQUIRE(each[2]);
+  CHECK(each[2]->size() == 1);
+  CHECK(access(R"("hosts": ["A.Example.com", "b.internal."])").hosts ==
+        std::vector<std::string>{"a.example.com", "b.internal"});
+  CHECK(
+      Problems(Role::kMaster, text(R"("allow": ["10.0.0.1/8", 5])")) ==
+      "servers[0].allow[0]: \"10.0.0.1/8\" is an address inside of a network: bits are set behind the prefix (line 1)\n"
+      "servers[0].allow[1]: expected a network, got a number (line 1)");
+  CHECK(Problems(Role::kMaster, text(R"("allow": {"publishes": []})")) ==
+        "servers[0].allow.publishes: unknown key; did you mean `publish`? (line 1)");
+  CHECK(Problems(Role::kMaster, R"({"servers": [{"type": "client", "allow": [], "hosts": []}]})") ==
+        "servers[0].allow: is only for a server of the type \"admin\" (line 1)\n"
+        "servers[0].hosts: is only for a server of the type \"admin\" (line 1)");
+}
+
 }  // namespace
 }  // namespace aphlict::config

@@ -1,0 +1,65 @@
+#include "common/admin/access.h"
+
+#include "common/admin/host_names.h"
+#include "common/http/authorization.h"
+
+namespace aphlict::admin {
+
+namespace {
+
+Right RightFor(const http::RequestHead& head) {
+  if (head.method == "POST") return Right::kPublish;
+  const std::string_view path = head.path();
+  return path == "/metrics" || path.starts_with("/metrics/") ? Right::kMetrics : Right::kStatus;
+}
+
+// Whether a page that is not this port's own makes its browser ask. A browser adds Origin to whatever a page posts, and
+// to what it reads elsewhere; libcurl, and with it Phabricator, does not. No page publishes.
+std::optional<Denial> DenyPage(Right right, const http::Headers& headers) {
+  const auto origin = headers.Find("Origin");
+  if (!origin) return std::nullopt;
+  if (right == Right::kPublish) return Denial{server::Refusal::kOrigin, "a web page may not publish (Origin header)"};
+  const std::size_t scheme = origin->find("://");
+  const bool own = scheme != std::string_view::npos &&
+                   http::EqualsIgnoreCase(origin->substr(scheme + 3), headers.Find("Host").value_or(""));
+  if (own) return std::nullopt;
+  return Denial{server::Refusal::kOrigin, "another server's page may not read this (Origin header)"};
+}
+
+}  // namespace
+
+std::vector<Right> Access::open() const {
+  std::vector<Right> rights;
+  for (std::size_t i = 0; i < allow.size(); ++i) {
+    if (!allow[i]) rights.push_back(static_cast<Right>(i));
+  }
+  return rights;
+}
+
+std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const std::vector<std::string>& names,
+                           const Asker& asker) {
+  const Right right = RightFor(asker.head);
+  const http::Headers& headers = asker.head.headers;
+  if (auto denial = DenyPage(right, headers)) return denial;
+  const auto token = secrets != nullptr ? http::BearerToken(headers) : std::nullopt;
+  if (token && secrets->Accept(*token)) return std::nullopt;
+  // A publish need not be asked for its Host: with Origin, which no page can leave out of a POST (Fetch standard,
+  // "append a request `Origin` header"), pages are refused already, and Phabricator may call this host as it likes.
+  if (const auto header = headers.Find("Host"); header && right != Right::kPublish && asker.local.is_loopback()) {
+    const std::string host = HostOf(*header);
+    if (!IsOwnHost(host, names) && !IsOwnHost(host, access.hosts)) {
+      return Denial{server::Refusal::kHost, "\"" + host +
+                                                "\" may be the name of a web page (DNS rebinding); if it is this "
+                                                "host's, add it to `hosts` of the server"};
+    }
+  }
+  const auto& allowed = access.allow[static_cast<std::size_t>(right)];
+  if (!allowed || net::AnyContains(*allowed, asker.peer)) return std::nullopt;
+  const std::string what(kRightNames[static_cast<std::size_t>(right)]);
+  if (token) return Denial{server::Refusal::kSecret, "the token is not this node's, and " + what + " needs one here"};
+  return Denial{server::Refusal::kNetwork,
+                what + " is not for " + asker.peer.host() +
+                    (secrets != nullptr ? "; a token opens it (Authorization: Bearer)" : "")};
+}
+
+}  // namespace aphlict::admin

@@ -129,7 +129,9 @@ class HttpServer::Connection : public net::StreamHandler {
       Finish();
     } else if (!parser_.started()) {
       // A connection that has not sent anything yet is on its head's time, one between requests may idle.
-      if (now - since_ > (requests_ == 0 ? limits.head_time : limits.idle_time)) Finish();
+      if (now - since_ <= (requests_ == 0 ? limits.head_time : limits.idle_time)) return;
+      if (requests_ == 0) server_.CountRefusal(Refusal::kTooSlow, stream_->peer(), {"nothing was sent in time", 0});
+      Finish();
     } else if (parser_.state() == http::RequestParser::State::kHead) {
       if (now - since_ > limits.head_time)
         Refuse(Refusal::kTooSlow, {"the request's head did not arrive in time", 408});

@@ -93,6 +93,12 @@ void ForEachCutting(std::string_view bytes, Visit visit) {
 template <class Take>
 void ForEachPiece(std::string_view bytes, const Cutting& cutting, Take take) {
   for (const std::size_t length : cutting) {
+    if (length == 1) {
+      const char byte = bytes[0];
+      bytes.remove_prefix(1);
+      take(std::string_view(&byte, 1));
+      continue;
+    }
     const auto piece = std::make_unique<char[]>(length);
     std::memcpy(piece.get(), bytes.data(), length);
     take(std::string_view(piece.get(), length));

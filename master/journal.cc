@@ -525,14 +525,17 @@ Result<std::vector<history::Message>> Journal::Impl::Load(bool same_boot) {
     next_position = position + 1;
     ++records;
   });
-  if (!read || !decoded_all)
-    return Error{data_path() + ": a record is damaged; remove the folder to start anew", EX_CONFIG};
+  const Error damaged{data_path() + ": a record is damaged; remove the folder to start anew", EX_CONFIG};
+  if (!read || !decoded_all) return damaged;
   if (same_boot || messages.empty()) return messages;
 
-  const auto since_then = microseconds(std::max<std::int64_t>(0, WallClock() - last_wall_clock));
+  const std::int64_t now = WallClock();
+  const auto since_then = microseconds(now - std::clamp<std::int64_t>(last_wall_clock, 0, now));
   const Duration difference = Now() - since_then - messages.back().accepted();
   for (history::Message& message : messages) {
-    message = *history::Message::Decode(message.feed_payload(), difference);
+    auto moved = history::Message::Decode(message.feed_payload(), difference);
+    if (!moved) return damaged;
+    message = std::move(*moved);
   }
   return messages;
 }

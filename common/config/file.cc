@@ -86,15 +86,15 @@ class FileReader {
     for (const auto& [key, value] : object.members()) {
       const std::string path = prefix.empty() ? key : prefix + "." + key;
       const auto found =
-          std::find_if(handlers.begin(), handlers.end(), [&](const auto& each) { return each.first == key; });
+          std::find_if(handlers.begin(), handlers.end(), [&key = key](const auto& each) { return each.first == key; });
       if (found != handlers.end()) {
         if (!value.is_null()) found->second(value, path);
         continue;
       }
       std::string text = "unknown key";
-      const auto nearest = std::min_element(handlers.begin(), handlers.end(), [&](const auto& a, const auto& b) {
-        return Distance(a.first, key) < Distance(b.first, key);
-      });
+      const auto nearest = std::min_element(
+          handlers.begin(), handlers.end(),
+          [&key = key](const auto& a, const auto& b) { return Distance(a.first, key) < Distance(b.first, key); });
       if (nearest != handlers.end() && Distance(nearest->first, key) <= 3) {
         text += "; did you mean `" + std::string(nearest->first) + "`?";
       }

@@ -28,6 +28,11 @@ class Fields {
     Expect(value >= 0, key, "not negative");
     return static_cast<history::Sequence>(value);
   }
+  ClockReading Clock(std::string_view key) {
+    const std::int64_t value = Integer(key);
+    Expect(IsClockReading(value), key, "a clock's reading");
+    return value;
+  }
   history::Epoch Epoch(std::string_view key) {
     Expect(object_[key].string().size() == history::kEpochLength, key, "an epoch");
     return object_[key].string();
@@ -97,7 +102,7 @@ Result<Control> ParseWelcome(const json::Value& object) {
   welcome.name = fields.Text("name");
   welcome.version = fields.Text("version");
   welcome.above = fields.Texts("above");
-  welcome.clock = fields.Integer("clock");
+  welcome.clock = fields.Clock("clock");
   fields.Expect(object["epochs"].is_object(), "epochs", "an object");
   for (const auto& [epoch, value] : object["epochs"].members()) {
     Fields range(value);
@@ -112,7 +117,7 @@ Result<Control> ParseWelcome(const json::Value& object) {
 Result<Control> ParseHeartbeat(const json::Value& object) {
   Fields fields(object);
   Heartbeat heartbeat;
-  heartbeat.clock = fields.Integer("clock");
+  heartbeat.clock = fields.Clock("clock");
   heartbeat.cursor = fields.Cursor("cursor");
   heartbeat.live = fields.Flag("live");
   return fields.Finish(std::move(heartbeat));

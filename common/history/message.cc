@@ -82,7 +82,12 @@ Result<Message> Message::Decode(std::string_view payload, Duration clock_differe
   const std::size_t subscribers_size = LoadBigEndian<std::uint32_t>(head + kSubscribersSizeAt);
   const std::size_t before_frame = kHeadSize + instance_size + unique_id_size + subscribers_size;
   if (before_frame > payload.size()) return Error{"a message whose parts are longer than it is"};
-  if (LoadBigEndian<Sequence>(head + kSequenceAt) == 0) return Error{"a message with sequence 0"};
+  const auto sequence = LoadBigEndian<Sequence>(head + kSequenceAt);
+  if (sequence == 0) return Error{"a message with sequence 0"};
+  if (sequence > kMaxSequence) return Error{"a message with a sequence that is too large"};
+  if (!IsUtf8(payload.substr(kEpochAt, kEpochLength)) || !IsUtf8(payload.substr(kHeadSize, instance_size))) {
+    return Error{"a message whose epoch or instance is not UTF-8"};
+  }
   if (!AreSubscribers(payload.substr(kHeadSize + instance_size + unique_id_size, subscribers_size),
                       LoadBigEndian<std::uint32_t>(head + kSubscriberCountAt))) {
     return Error{"a message whose subscribers do not fill their part"};
@@ -90,6 +95,10 @@ Result<Message> Message::Decode(std::string_view payload, Duration clock_differe
   if (!websocket::PayloadOffset(payload.substr(before_frame), websocket::Opcode::kText)) {
     return Error{"a message that does not end in one whole text frame"};
   }
+  const auto remote = LoadBigEndian<std::int64_t>(head + kAcceptedAt);
+  if (!IsClockReading(remote)) return Error{"a message of a time that no clock has"};
+  const std::int64_t accepted = Microseconds(Time(microseconds(remote)) + clock_difference);
+  if (!IsClockReading(accepted)) return Error{"a message of a time that no clock has"};
   const std::string header = websocket::FrameHeader(websocket::Opcode::kBinary, payload.size());
   Message message;
   char* at = nullptr;
@@ -97,8 +106,7 @@ Result<Message> Message::Decode(std::string_view payload, Duration clock_differe
   message.payload_at_ = static_cast<std::uint32_t>(header.size());
   std::memcpy(at, header.data(), header.size());
   std::memcpy(at + header.size(), payload.data(), payload.size());
-  const Time accepted = Time(microseconds(LoadBigEndian<std::int64_t>(head + kAcceptedAt))) + clock_difference;
-  StoreBigEndian(at + header.size() + kAcceptedAt, Microseconds(accepted));
+  StoreBigEndian(at + header.size() + kAcceptedAt, accepted);
   message.FindParts();
   return message;
 }

@@ -37,7 +37,7 @@ namespace aphlict::history {
 class Message {
  public:
   struct Content {
-    std::string_view instance;   // REQUIRES: at most 65,535 bytes
+    std::string_view instance;   // REQUIRES: UTF-8, at most 65,535 bytes
     std::string_view unique_id;  // empty: none
     const std::vector<std::string>& subscribers;
     std::string_view body;  // what clients get, byte for byte
@@ -46,7 +46,8 @@ class Message {
   // Encodes a message that this node numbers.
   static Message Create(std::string_view epoch, Sequence sequence, Time accepted, const Content& content);
   // Takes a message from a feed's binary payload. `clock_difference` is what must be added to the sender's clock
-  // to get this node's. Errors: the payload breaks the layout above.
+  // to get this node's. Errors: the payload breaks the layout above, or has what no node would write in it.
+  // REQUIRES: `clock_difference` is that of two clock readings (IsClockReading()).
   static Result<Message> Decode(std::string_view payload, Duration clock_difference);
 
   std::string_view epoch() const;

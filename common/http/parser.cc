@@ -136,6 +136,11 @@ class LineCollector {
       return {};
     } else if (first && first_line_ != nullptr) {
       if (Result<void> checked = first_line_(line); !checked) return checked;
+    } else {
+      // White space behind a value is spaces or tabs (RFC 9110 section 5.5). llhttp 8 takes only spaces for it.
+      for (std::size_t at = text_.size() - 3; at > line_ && (text_[at] == ' ' || text_[at] == '\t'); --at) {
+        text_[at] = ' ';
+      }
     }
     line_ = text_.size();
     return {};

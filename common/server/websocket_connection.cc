@@ -6,6 +6,13 @@
 
 namespace aphlict::server {
 
+namespace {
+
+// With more unsent, one answer waits for all pings that come meanwhile.
+constexpr std::size_t kMostUnsentBeforePong = 4096;
+
+}  // namespace
+
 // Passes what a reader finds to the handler, until the connection is closed.
 class WebSocketConnection::Receiver : public websocket::ReaderEvents {
  public:
@@ -45,8 +52,8 @@ void WebSocketConnection::Send(websocket::Opcode opcode, std::string_view payloa
 
 void WebSocketConnection::SendPong(std::string_view payload) {
   if (!stream_) return;
-  if (stream_->unsent() == 0) return Send(websocket::Opcode::kPong, payload);
-  // Only the latest ping needs an answer (RFC 6455 section 5.5.3), so a flood of them costs one buffer.
+  if (!pending_pong_ && stream_->unsent() < kMostUnsentBeforePong) return Send(websocket::Opcode::kPong, payload);
+  // Only the latest ping needs an answer (RFC 6455 section 5.5.3), so a flood of them costs no more than that.
   pending_pong_ = std::make_unique<std::string>(payload);
   stream_->NotifyWhenDrained();
 }

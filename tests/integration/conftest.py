@@ -5,30 +5,12 @@ import dataclasses
 import pytest
 
 import relay as verbs
-from relay import BINARIES, Relay
-
-verbs.raise_descriptor_limit()
+from fixtures import master, pytest_collection_modifyitems, relay  # noqa: F401: pytest finds them here
+from relay import Relay
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than some seconds; leave it out with -m 'not slow'")
-
-
-def pytest_collection_modifyitems(config, items):
-    missing = [str(path) for path in BINARIES.values() if not path.exists()]
-    if items and missing and not config.option.collectonly:
-        pytest.exit(f"not built: {', '.join(missing)} (APHLICT_RELAY_BUILD names the build folder)", returncode=4)
-
-
-@pytest.fixture
-def relay(tmp_path):
-    """Starts masters, repeaters, clients, proxies. Whatever a test leaves running is stopped and checked."""
-    stage = Relay(tmp_path)
-    yield stage
-    problems = stage.clean_up()
-    for node in stage.nodes:
-        print(f"--- {node}: {' '.join(node.arguments)}\n{node.log_text()[-8000:]}")
-    assert not problems, "\n".join(problems)
 
 
 @dataclasses.dataclass
@@ -55,8 +37,3 @@ def site(request, relay):
     master = relay.master()
     node = master if request.param == "on_a_master" else relay.repeater(master)
     return Site(relay, master, node)
-
-
-@pytest.fixture
-def master(relay):
-    return relay.master()

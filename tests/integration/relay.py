@@ -37,6 +37,7 @@ BINARIES = {
     "master": BUILD / "master" / "aphlict-master",
     "repeater": BUILD / "repeater" / "aphlict-repeater",
 }
+ECHO = BUILD / "tests" / "websocket-echo"
 DEADLINE = float(os.environ.get("APHLICT_RELAY_DEADLINE", 30))  # seconds: how long anything may take before it is never
 
 # What a process must not say, at any time.
@@ -578,7 +579,7 @@ class RawConnection:
         self.socket.settimeout(DEADLINE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect(address)
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def send(self, data):
         self.socket.sendall(data)
@@ -590,7 +591,7 @@ class RawConnection:
 
     def _fill(self):
         try:
-            chunk = self.socket.recv(1 << 16)
+            chunk = self.socket.recv(1 << 18)
         except ConnectionError:
             chunk = b""
         self._buffer += chunk
@@ -599,7 +600,8 @@ class RawConnection:
     def read_exactly(self, count):
         while len(self._buffer) < count:
             assert self._fill(), f"the connection ended after {shorten(self._buffer)}"
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return data
 
     def read_until(self, mark):
@@ -612,8 +614,7 @@ class RawConnection:
         """What comes until the other side closes."""
         while self._fill():
             pass
-        data, self._buffer = self._buffer, b""
-        return data
+        return self.read_exactly(len(self._buffer))
 
     def ended(self):
         """Whether the other side has closed and nothing more came."""

@@ -1,7 +1,7 @@
-"""The client port below the commands: plain HTTP, handshakes, frames, and clients that misbehave."""
+"""The client port below the commands: plain HTTP, handshakes, frames, and clients that misbehave. The rules of frames are
+tested one by one in tests/conformance."""
 
 import os
-import struct
 import time
 
 import pytest
@@ -254,33 +254,6 @@ def test_a_frame_that_breaks_a_rule_closes_its_connection_with_the_code_that_say
     client.send(data)
     assert client.read_close_code() == code
     check_nobody_noticed(master, witness)
-
-
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535])
-def test_a_close_code_that_may_not_be_sent_is_answered_1002(relay, master, code):
-    client = relay.raw_client(master)
-    client.send_frame(CLOSE, struct.pack("!H", code))
-    assert client.read_close_code() == 1002
-
-
-def test_a_close_reason_that_is_not_utf_8_is_answered_1007(relay, master):
-    client = relay.raw_client(master)
-    client.send_frame(CLOSE, b"\x03\xe8\xff")
-    assert client.read_close_code() in (1002, 1007)
-
-
-@pytest.mark.parametrize("code", [1000, 1001, 1003, 1011, 3000, 4999])
-def test_a_close_is_answered_with_its_own_code(relay, master, witness, code):
-    client = relay.raw_client(master)
-    client.send_frame(CLOSE, struct.pack("!H", code) + "adieu 😀".encode())
-    assert client.read_close_code() == code
-    check_nobody_noticed(master, witness)
-
-
-def test_a_close_without_a_code_is_answered(relay, master):
-    client = relay.raw_client(master)
-    client.send_frame(CLOSE)
-    assert client.read_close_code() in (None, 1000)
 
 
 def test_what_follows_a_close_is_not_carried_out(relay, master, witness):

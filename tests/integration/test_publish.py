@@ -1,4 +1,5 @@
-"""The admin port: what Phabricator and other publishers post, and what they must not."""
+"""The admin port: what Phabricator and other publishers post, and what they must not. Its HTTP is tested in
+tests/conformance."""
 
 import http.client
 import json
@@ -99,46 +100,6 @@ def test_a_message_without_any_subscriber_is_accepted(master):
     assert master.post('{"subscribers":[]}').status == 200
 
 
-def test_a_chunked_message_is_accepted(relay, master, reader):
-    text = message("PHID-USER-1")
-    reply = post_raw(relay, master, chunked_post([text[:20].encode(), text[20:].encode()]))
-    assert reply.status == 200
-    reader.expect(text)
-
-
-def test_a_message_in_chunks_of_one_byte_with_trailers_is_accepted(relay, master, reader):
-    text = message("PHID-USER-1")
-    chunks = [bytes([byte]) for byte in text.encode()]
-    assert post_raw(relay, master, chunked_post(chunks, trailer="X-Trailer: 1\r\n")).status == 200
-    reader.expect(text)
-
-
-def test_a_request_that_comes_byte_by_byte_is_accepted(relay, master, reader):
-    text = message("PHID-USER-1")
-    connection = relay.connect(master, "admin")
-    for byte in http_post(text):
-        connection.send(bytes([byte]))
-    assert connection.read_reply().status == 200
-    reader.expect(text)
-
-
-def test_a_publisher_that_expects_100_continue_gets_it_before_its_body(relay, master, reader):
-    text = message("PHID-USER-1")
-    data = http_post(text, "Expect: 100-continue")
-    head = data[: data.index(b"\r\n\r\n") + 4]
-    connection = relay.connect(master, "admin")
-    connection.send(head)
-    assert connection.read_reply().status == 100
-    connection.send(data[len(head) :])
-    assert connection.read_reply().status == 200
-    reader.expect(text)
-
-
-def test_a_publisher_that_expects_100_continue_for_too_large_a_body_is_refused_before_it_sends(relay, master):
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
-    check_refused(post_raw(relay, master, head), 413)
-
-
 def test_one_connection_carries_many_publishes(master, reader):
     connection = http.client.HTTPConnection(*master.address("admin"), timeout=30)
     texts = [message("PHID-USER-1") for _ in range(100)]
@@ -148,14 +109,6 @@ def test_one_connection_carries_many_publishes(master, reader):
         assert request_on(connection, "POST", "/", text).status == 200
         assert connection.sock is only_socket, "the connection was closed in between"
     connection.close()
-    reader.expect(*texts)
-
-
-def test_requests_sent_ahead_on_one_connection_are_answered_in_order(relay, master, reader):
-    texts = [message("PHID-USER-1") for _ in range(50)]
-    connection = relay.connect(master, "admin")
-    connection.send(b"".join(map(http_post, texts)) + b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert [connection.read_reply().status for _ in range(51)] == [200] * 50 + [404]
     reader.expect(*texts)
 
 
@@ -169,14 +122,6 @@ def test_a_connection_may_be_used_again_after_some_silence(relay):
         time.sleep(2.5)  # the subject is time
     connection.send(http_post(message("PHID-USER-1")))
     assert connection.read_reply().status == 200
-
-
-def test_connection_close_is_honoured(relay, master):
-    connection = relay.connect(master, "admin")
-    connection.send(http_post(message("PHID-USER-1"), "Connection: close"))
-    reply = connection.read_reply()
-    assert (reply.status, reply.headers["Connection"]) == (200, "close")
-    assert connection.ended()
 
 
 def test_a_publisher_of_http_1_0_is_answered_and_closed(relay, master, reader):
@@ -284,13 +229,6 @@ def test_another_method_on_the_root_is_answered_405_and_told_what_is_allowed(mas
     assert "POST" in reply.headers["Allow"]
 
 
-def test_head_on_the_root_is_answered_405_without_a_body(relay, master):
-    connection = relay.connect(master, "admin")
-    connection.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert connection.read_reply(head_request=True).status == 405
-    assert connection.read_reply().status == 404
-
-
 @pytest.mark.parametrize("path", ["/nope", "/favicon.ico", "/status", "/status/nope", "/nope?instance=dog", "/%2e%2e/etc/passwd"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_any_other_path_is_answered_404(master, method, path):
@@ -379,13 +317,6 @@ def test_a_chunked_body_that_never_ends_is_answered_413(relay):
     assert connection.ended()
 
 
-def test_a_body_that_is_announced_too_large_is_answered_413_before_it_comes(relay, master):
-    connection = relay.connect(master, "admin")
-    connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n")
-    assert connection.read_reply().status in (400, 413)
-    assert connection.ended()
-
-
 def nested(depth):
     """A message whose arrays and objects are that deep."""
     return '{"subscribers":["PHID-USER-1"],"x":' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
@@ -427,27 +358,6 @@ def test_when_there_are_too_many_instances_the_newest_is_answered_503_and_the_ot
     assert [master.post(message("PHID-USER-1"), f"/?instance=i{n}").status for n in range(10)] == codes
 
 
-def test_a_request_head_of_more_than_16_kib_is_answered_431(relay, master):
-    connection = relay.connect(master, "admin")
-    connection.send_as_far_as_taken(b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 17_000 + b"\r\n\r\n")
-    assert connection.read_reply().status == 431
-    assert connection.ended()
-
-
-def test_a_request_target_that_never_ends_is_answered_431(relay, master):
-    connection = relay.connect(master, "admin")
-    connection.send_as_far_as_taken(b"POST /" + b"x" * 1_000_000)
-    assert connection.read_reply().status in (414, 431)
-    assert connection.ended()
-
-
-def test_more_than_100_headers_are_answered_431(relay, master):
-    headers = [f"X-{n}: {n}" for n in range(95)]
-    assert post_raw(relay, master, http_post(message("PHID-USER-1"), *headers)).status == 200
-    headers = [f"X-{n}: {n}" for n in range(101)]
-    assert post_raw(relay, master, http_post(message("PHID-USER-1"), *headers)).status == 431
-
-
 def test_a_head_that_does_not_end_in_time_is_answered_408(relay):
     master = relay.master(limits={"head.seconds": 1})
     connection = relay.connect(master, "admin")
@@ -463,87 +373,11 @@ def test_a_connection_that_sends_nothing_at_all_does_not_stay_for_ever(relay):
     assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
 
 
-# --- requests that are not quite HTTP ----------------------------------------------------------------------
-
-BODY = '{"subscribers":["PHID-USER-1"]}'
+# --- publishers that go ------------------------------------------------------------------------------------
 
 
 def raw_head(*lines):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-@pytest.mark.parametrize(
-    "data, statuses",
-    [
-        pytest.param(b"nonsense\r\n\r\n", {400}, id="garbage"),
-        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50) + b"\r\n\r\n", {400}, id="tls"),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505}, id="http_2"),
-        pytest.param(raw_head("POST / HTTP/1.1", "Content-Length: 2") + b"{}", {400}, id="no_host"),
-        pytest.param(raw_head("POST / HTTP/1.1", "Host: a", "Host: b", "Content-Length: 2") + b"{}", {400}, id="two_hosts"),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Content-Length: 2", "Content-Length: 3") + b"{} ",
-            {400},
-            id="two_lengths",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", f"Content-Length: {len(BODY)}", "Transfer-Encoding: chunked")
-            + b"0\r\n\r\n",
-            {400},
-            id="a_length_and_chunks",
-        ),
-        pytest.param(raw_head("POST / HTTP/1.1", "Host: a", "Content-Length: -1"), {400}, id="negative_length"),
-        pytest.param(raw_head("POST / HTTP/1.1", "Host: a", "Content-Length: 1e1"), {400}, id="a_length_that_is_no_number"),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "X-A:\rTransfer-Encoding: chunked") + b"0\r\n\r\n",
-            {400},
-            id="a_bare_carriage_return",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding:\r\n chunked") + b"0\r\n\r\n",
-            {400},
-            id="a_folded_header",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n",
-            {400, 501},
-            id="a_coding_that_we_do_not_have",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked, identity") + b"0\r\n\r\n",
-            {400, 501},
-            id="chunked_is_not_last",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding : chunked") + b"0\r\n\r\n",
-            {400},
-            id="a_space_before_the_colon",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"xyz\r\n",
-            {400},
-            id="a_chunk_size_that_is_no_number",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"fffffffffffffffff\r\n",
-            {400, 413},
-            id="a_chunk_size_that_overflows",
-        ),
-        pytest.param(
-            raw_head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + b"2\r\n{}x\r\n",
-            {400},
-            id="a_chunk_that_is_longer_than_its_size",
-        ),
-        pytest.param(raw_head("POST / HTTP/1.1", "Host: a", "X-Nul: \x00", "Content-Length: 2") + b"{}", {400}, id="a_nul"),
-        pytest.param(raw_head("POST / HTTP/3.1", "Host: a", "Content-Length: 2") + b"{}", {400, 505}, id="a_future_version"),
-    ],
-)
-def test_a_request_that_can_be_misread_is_refused_and_its_connection_closed(relay, master, reader, data, statuses):
-    connection = relay.connect(master, "admin")
-    connection.send(data)
-    reply = connection.read_reply()
-    assert reply.status in statuses, (reply.status, reply.body)
-    assert connection.ended()
-    check_nothing_came(master, reader)
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])

@@ -152,6 +152,7 @@ void CheckMember(const Members& members, const std::string& key, const std::vect
 const std::vector<std::string> kNoText = {"null", "7", "true", "[]", "{}"};
 const std::vector<std::string> kNoFlag = {"null", "0", "1", R"("true")", "[]", "{}"};
 const std::vector<std::string> kNoInteger = {"null", R"("1")", "1.5", "1e3", "true", "[]", "{}", "9223372036854775808"};
+const std::vector<std::string> kNoClock = {"null", R"("1")", "1.5", "1125899906842625", "-1125899906842625"};
 const std::vector<std::string> kNoTexts = {"null", R"("a")", "7", "{}", "[7]", R"(["a",null])", R"([["a"]])"};
 
 // An epoch's name, with a value.
@@ -181,7 +182,7 @@ TEST_CASE("a hello with a member missing or wrong is refused, and the error name
 TEST_CASE("a welcome with a member missing or wrong is refused, and the error names it") {
   for (const char* key : {"node", "name", "version"}) CheckMember(WelcomeMembers(), key, kNoText);
   CheckMember(WelcomeMembers(), "above", kNoTexts);
-  CheckMember(WelcomeMembers(), "clock", kNoInteger);
+  CheckMember(WelcomeMembers(), "clock", kNoClock);
   CheckMember(WelcomeMembers(), "epochs",
               {"null", "[]", "7", By(kA, "null"), By(kA, "7"), By(kA, "{}"), By(kA, R"({"floor":1})"),
                By(kA, R"({"newest":1})"), By(kA, R"({"floor":0,"newest":1})"), By(kA, R"({"floor":-1,"newest":1})"),
@@ -190,7 +191,7 @@ TEST_CASE("a welcome with a member missing or wrong is refused, and the error na
 }
 
 TEST_CASE("a heartbeat with a member missing or wrong is refused, and the error names it") {
-  CheckMember(HeartbeatMembers(), "clock", kNoInteger);
+  CheckMember(HeartbeatMembers(), "clock", kNoClock);
   CheckMember(HeartbeatMembers(), "cursor", kNoCursor);
   CheckMember(HeartbeatMembers(), "live", kNoFlag);
 }

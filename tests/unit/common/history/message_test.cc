@@ -118,11 +118,12 @@ TEST_CASE("what a message is made of comes back, on the node that made it and on
     CheckRoundTrip({.unique_id = std::string(100'000, 'u')});
     CheckRoundTrip({.subscribers = std::vector<std::string>(65'536, "P")});
     CheckRoundTrip({.subscribers = {std::string(100'000, 'p'), "P"}});
-    CheckRoundTrip({.sequence = 0xffffffffffffffff});
+    CheckRoundTrip({.sequence = kMaxSequence});
   }
   SUBCASE("although a part has any bytes") {
     const std::string bytes("\0\xff\xed\xa0\x80\"\n", 7);
-    CheckRoundTrip({.instance = bytes, .unique_id = bytes, .subscribers = {bytes, "b"}, .body = bytes});
+    const std::string text("\0\xc3\xa9\"\n", 5);
+    CheckRoundTrip({.instance = text, .unique_id = bytes, .subscribers = {bytes, "b"}, .body = bytes});
   }
 }
 
@@ -264,6 +265,39 @@ TEST_CASE("a payload with a wrong length is refused") {
   SUBCASE("of the last subscriber") { CheckWrongSize<std::uint32_t>(kHeadSize + 8 + 6 + 15); }
   SUBCASE("of the list of subscribers") { CheckWrongSize<std::uint32_t>(kSubscriberCountAt); }
   SUBCASE("of the clients' frame") { CheckWrongSize<std::uint16_t>(kHeadSize + 8 + 6 + 30 + 2); }
+}
+
+TEST_CASE("a time that no clock has is refused, before or after it is put on this node's clock") {
+  const auto with_time = [](std::int64_t accepted) {
+    std::string payload = Payload();
+    StoreBigEndian(payload.data() + kAcceptedAt, accepted);
+    return payload;
+  };
+  CHECK(Decode(with_time(kMaxClockReading)));
+  CHECK(Decode(with_time(-kMaxClockReading)));
+  for (const std::int64_t accepted : {kMaxClockReading + 1, -kMaxClockReading - 1, INT64_MAX, INT64_MIN}) {
+    CAPTURE(accepted);
+    CHECK_FALSE(Decode(with_time(accepted)));
+  }
+  CHECK_FALSE(Decode(with_time(kMaxClockReading), microseconds(1)));
+  CHECK_FALSE(Decode(with_time(-kMaxClockReading), -microseconds(kMaxClockReading)));
+  CHECK(Decode(with_time(kMaxClockReading), -2 * microseconds(kMaxClockReading)));
+}
+
+TEST_CASE("a sequence that a cursor cannot hold is refused") {
+  std::string payload = Payload();
+  StoreBigEndian(payload.data() + kSequenceAt, kMaxSequence);
+  CHECK(Decode(payload));
+  StoreBigEndian(payload.data() + kSequenceAt, kMaxSequence + 1);
+  CHECK_FALSE(Decode(payload));
+}
+
+TEST_CASE("an epoch or an instance that is not UTF-8 is refused: a cursor and a status could not tell it") {
+  for (const std::size_t at : {kSequenceAt - 1, kHeadSize}) {
+    std::string payload = Payload();
+    payload[at] = '\xff';
+    CHECK_FALSE(Decode(payload));
+  }
 }
 
 TEST_CASE("sizes whose sum is past 32 bits are refused") {

@@ -131,6 +131,8 @@ TEST_CASE("a body comes with its length") {
   CHECK(One(Post("Content-Length: 5\r\n", "hello")).body == "hello");
   CHECK(One(Post("Content-Length: 0\r\n")).body.empty());
   CHECK(One(Post("content-length:\t005 \r\n", "hello")).body == "hello");
+  CHECK(One(Post("Content-Length: 5 \t \t\r\n", "hello")).body == "hello");
+  CHECK(One(Post("Transfer-Encoding: chunked\t\r\n", "1\r\nx\r\n0\r\n\r\n")).body == "x");
 
   SUBCASE("whatever its bytes are") {
     const std::string body(

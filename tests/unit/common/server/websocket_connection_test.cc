@@ -170,7 +170,20 @@ TEST_CASE("a ping is answered with its payload") {
   }
 }
 
-TEST_CASE("a flood of pings costs one answer at a time") {
+TEST_CASE("pings that come together have an answer each, in their order") {
+  WithPeer with_peer;
+  std::string pings;
+  std::string pongs;
+  for (int i = 0; i < 10; ++i) {
+    const std::string payload(static_cast<std::size_t>(i) * 12, static_cast<char>('0' + i));
+    pings += websocket::EncodeFrame(Opcode::kPing, payload, 7).view();
+    pongs += Frame(Opcode::kPong, payload);
+  }
+  REQUIRE(with_peer.peer().Send(pings) == pings.size());
+  CHECK(with_peer.Receive(pongs.size()) == pongs);
+}
+
+TEST_CASE("a flood of pings costs some answers at a time") {
   WithPeer with_peer(16 * 1024);
   std::string flood;
   for (int i = 0; i < 100; ++i) {
@@ -188,7 +201,7 @@ TEST_CASE("a flood of pings costs one answer at a time") {
     }
     return rounds == 200;
   }));
-  CHECK(most_unsent <= 2 * 122);
+  CHECK(most_unsent <= 4096 + 122);
   CHECK(with_peer.server.closed == "");
 
   SUBCASE("and the last one has its own") {

@@ -10,13 +10,13 @@ namespace aphlict::master {
 
 namespace {
 
-http::Response Receipt(std::string_view node_id) {
+http::PreparedResponse Receipt(std::string_view node_id) {
   json::Writer out;
   out.StartObject().Field("fingerprint", node_id).EndObject();
   http::Response receipt;
   receipt.content_type = "application/json";
   receipt.body = out.text();
-  return receipt;
+  return http::PreparedResponse(receipt);
 }
 
 }  // namespace
@@ -26,9 +26,8 @@ Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
       log_(log),
       numbering_(RandomId()),
       limits_{settings.limits.json_depth, settings.limits.message_subscribers},
-      node_(loop, settings, log, *this, this) {
-  receipt_ = Receipt(node_.id());
-}
+      node_(loop, settings, log, *this, this),
+      receipt_(Receipt(node_.id())) {}
 
 Result<void> Master::Prepare() {
   if (!settings_.state.empty()) {
@@ -84,7 +83,11 @@ void Master::Commit() {
 bool Master::Answer() {
   for (const Answered& answer : std::exchange(answers_, {})) {
     // May bring the next publish of the connection.
-    node_.admin().Respond(answer.connection, answer.refusal ? *answer.refusal : receipt_);
+    if (answer.refusal) {
+      node_.admin().Respond(answer.connection, *answer.refusal);
+    } else {
+      node_.admin().Respond(answer.connection, receipt_);
+    }
   }
   return !pending_.empty();
 }

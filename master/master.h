@@ -66,8 +66,8 @@ class Master : public node::Application, private node::Role, private admin::Publ
   LogLimiter store_limiter_;
   std::vector<Pending> pending_;
   std::vector<Answered> answers_;  // to what was committed in this turn
-  http::Response receipt_;         // each 200
   node::Node node_;
+  http::PreparedResponse receipt_;  // each 200
 };
 
 }  // namespace aphlict::master

@@ -19,7 +19,7 @@ class PublishReader : public json::Events {
 
   bool String(std::string_view text) override {
     if (depth_ == 2 && in_subscribers_) {
-      publish_.subscribers.emplace_back(text);
+      publish_.subscribers.Add(text);
       if (publish_.subscribers.size() > most_subscribers_) {
         too_many_ = true;
         return false;
@@ -34,7 +34,7 @@ class PublishReader : public json::Events {
     if (depth_ != 1) return true;
     key_ = text == "subscribers" ? Member::kSubscribers : text == "uniqueID" ? Member::kUniqueId : Member::kOther;
     if (key_ == Member::kSubscribers) {
-      publish_.subscribers.clear();
+      publish_.subscribers.Clear();
       problem_.clear();
     }
     if (key_ == Member::kUniqueId) publish_.unique_id.clear();

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "common/base/result.h"
+#include "common/history/message.h"
 
 namespace aphlict::master {
 
@@ -16,7 +16,7 @@ struct PublishLimits {
 };
 
 struct Publish {
-  std::vector<std::string> subscribers;
+  history::SubscriberList subscribers;
   std::string unique_id;  // empty: none, or not a string
 };
 

@@ -40,6 +40,9 @@ class Admin : private server::HttpHandler {
   // Whether publishes are answered 503, so that Phabricator goes to the next master.
   void RefusePublishes(bool refuse) { refuses_publishes_ = refuse; }
   void Respond(server::ConnectionId connection, const http::Response& response) { http_.Respond(connection, response); }
+  void Respond(server::ConnectionId connection, const http::PreparedResponse& response) {
+    http_.Respond(connection, response);
+  }
 
   const server::HttpCounters& http_counters() const { return http_.counters(); }
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <new>
 
+#include "common/base/eight_bytes.h"
+
 namespace aphlict {
 
 struct SharedBytes::Buffer {
@@ -92,14 +94,13 @@ bool IsUtf8(std::string_view text) {
   const auto* at = reinterpret_cast<const unsigned char*>(text.data());
   std::size_t left = text.size();
   while (left > 0) {
-    std::uint64_t eight;
-    if (left >= sizeof(eight)) {
-      std::memcpy(&eight, at, sizeof(eight));
-      if ((eight & 0x8080808080808080u) == 0) {
-        at += sizeof(eight);
-        left -= sizeof(eight);
-        continue;
-      }
+    const auto plain = [at](std::size_t offset) {
+      return EightBytes(reinterpret_cast<const char*>(at) + offset).NotAscii() == 0;
+    };
+    if (left >= 16 && plain(0) && plain(8)) {
+      at += 16;
+      left -= 16;
+      continue;
     }
     const std::size_t length = SequenceLength(at, left);
     if (length == 0) return false;

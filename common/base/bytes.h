@@ -44,13 +44,6 @@ class SharedBytes {
 };
 
 // Unsigned integers in network byte order (RFC 1700).
-template <class T>
-void AppendBigEndian(std::string& out, T value) {
-  for (int shift = (sizeof(T) - 1) * 8; shift >= 0; shift -= 8) {
-    out.push_back(static_cast<char>(value >> shift & 0xff));
-  }
-}
-
 // REQUIRES: sizeof(T) bytes at `data`.
 template <class T>
 T LoadBigEndian(const char* data) {
@@ -66,6 +59,13 @@ void StoreBigEndian(char* data, T value) {
   for (std::size_t i = 0; i < sizeof(T); ++i) {
     data[i] = static_cast<char>(value >> ((sizeof(T) - 1 - i) * 8) & 0xff);
   }
+}
+
+template <class T>
+void AppendBigEndian(std::string& out, T value) {
+  char bytes[sizeof(T)];
+  StoreBigEndian(bytes, value);
+  out.append(bytes, sizeof(T));
 }
 
 // Whether `text` is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF).

@@ -223,6 +223,8 @@ class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
       : base_sink(MakeFormatter(kPattern, "\n")), path_(std::move(path)), output_(std::move(output)) {}
 
   const std::string& path() const { return path_; }  // empty: stderr
+  // Whether there is nothing to flush.
+  bool idle() const { return buffer_.empty() && dropped_ == 0; }
 
   // What the old file has not taken goes to the new one.
   Result<void> Reopen() {
@@ -328,7 +330,10 @@ void Log::Write(LogLevel level, std::string_view event, Fields fields) {
 }
 
 void Log::Flush() {
-  if (impl_->logger != nullptr) impl_->logger->flush();
+  const auto& sinks = impl_->sinks;
+  // As at nearly every turn's end.
+  if (std::all_of(sinks.begin(), sinks.end(), [](const auto& sink) { return sink->idle(); })) return;
+  impl_->logger->flush();
 }
 
 void Log::Reopen() {

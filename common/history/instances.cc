@@ -11,6 +11,8 @@ constexpr int kLookedAt = 256;  // instances, in search of one to let go: a refu
 }  // namespace
 
 Instance* Instances::Get(std::string_view name) {
+  // What one message asks for is mostly the same, several times.
+  if (!instances_.empty() && instances_.back().name == name) return &instances_.back();
   if (const auto known = by_name_.find(name); known != by_name_.end()) {
     instances_.splice(instances_.end(), instances_, known->second);
     return &*known->second;

@@ -35,10 +35,9 @@ bool AreSubscribers(std::string_view section, std::uint32_t count) {
 
 Message Message::Create(std::string_view epoch, Sequence sequence, Time accepted, const Content& content) {
   assert(epoch.size() == kEpochLength && content.instance.size() <= 0xffff);
-  std::size_t subscribers_size = 0;
-  for (const auto& subscriber : content.subscribers) subscribers_size += 4 + subscriber.size();
+  const std::string_view subscribers = content.subscribers.encoded();
   const std::string client_header = websocket::FrameHeader(websocket::Opcode::kText, content.body.size());
-  const std::size_t payload_size = kHeadSize + content.instance.size() + content.unique_id.size() + subscribers_size +
+  const std::size_t payload_size = kHeadSize + content.instance.size() + content.unique_id.size() + subscribers.size() +
                                    client_header.size() + content.body.size();
   const std::string header = websocket::FrameHeader(websocket::Opcode::kBinary, payload_size);
 
@@ -58,16 +57,12 @@ Message Message::Create(std::string_view epoch, Sequence sequence, Time accepted
   StoreBigEndian(head + kAcceptedAt, Microseconds(accepted));
   StoreBigEndian(head + kInstanceSizeAt, static_cast<std::uint16_t>(content.instance.size()));
   StoreBigEndian(head + kUniqueIdSizeAt, static_cast<std::uint32_t>(content.unique_id.size()));
-  StoreBigEndian(head + kSubscriberCountAt, static_cast<std::uint32_t>(content.subscribers.size()));
-  StoreBigEndian(head + kSubscribersSizeAt, static_cast<std::uint32_t>(subscribers_size));
+  StoreBigEndian(head + kSubscriberCountAt, content.subscribers.size());
+  StoreBigEndian(head + kSubscribersSizeAt, static_cast<std::uint32_t>(subscribers.size()));
   at += kHeadSize;
   append(content.instance);
   append(content.unique_id);
-  for (const auto& subscriber : content.subscribers) {
-    StoreBigEndian(at, static_cast<std::uint32_t>(subscriber.size()));
-    at += 4;
-    append(subscriber);
-  }
+  append(subscribers);
   append(client_header);
   append(content.body);
   message.FindParts();

@@ -34,12 +34,53 @@
 
 namespace aphlict::history {
 
+// The subscribers of a message, encoded as above: one piece of memory however many they are.
+class SubscriberList {
+ public:
+  SubscriberList() = default;
+  SubscriberList(const std::vector<std::string>& subscribers) {  // NOLINT: implicit
+    for (const std::string& subscriber : subscribers) Add(subscriber);
+  }
+
+  void Add(std::string_view subscriber) {
+    AppendBigEndian(encoded_, static_cast<std::uint32_t>(subscriber.size()));
+    encoded_.append(subscriber);
+    ++size_;
+  }
+  void Clear() {
+    encoded_.clear();
+    size_ = 0;
+  }
+
+  std::uint32_t size() const { return size_; }
+  std::string_view encoded() const { return encoded_; }
+
+  // Calls visit(std::string_view) for each, until one returns false.
+  template <class Visit>
+  void ForEach(Visit visit) const {
+    Walk(encoded_.data(), size_, visit);
+  }
+  // The same for `count` of them that are encoded at `at`.
+  template <class Visit>
+  static void Walk(const char* at, std::uint32_t count, Visit visit) {
+    for (; count > 0; --count) {
+      const auto size = LoadBigEndian<std::uint32_t>(at);
+      if (!visit(std::string_view(at + 4, size))) return;
+      at += 4 + size;
+    }
+  }
+
+ private:
+  std::string encoded_;
+  std::uint32_t size_ = 0;
+};
+
 class Message {
  public:
   struct Content {
     std::string_view instance;   // REQUIRES: UTF-8, at most 65,535 bytes
     std::string_view unique_id;  // empty: none
-    const std::vector<std::string>& subscribers;
+    const SubscriberList& subscribers;
     std::string_view body;  // what clients get, byte for byte
   };
 
@@ -60,12 +101,7 @@ class Message {
   // Calls visit(std::string_view) for each subscriber, until one returns false.
   template <class Visit>
   void ForEachSubscriber(Visit visit) const {
-    const char* at = payload().data() + subscribers_at_;
-    for (std::uint32_t left = subscriber_count(); left > 0; --left) {
-      const auto size = LoadBigEndian<std::uint32_t>(at);
-      if (!visit(std::string_view(at + 4, size))) return;
-      at += 4 + size;
-    }
+    SubscriberList::Walk(payload().data() + subscribers_at_, subscriber_count(), visit);
   }
 
   // The same message under another number.

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <deque>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "common/base/siphash.h"
 #include "common/base/time.h"
@@ -26,15 +26,35 @@ class Repeats {
   // Takes back what Seen() remembered of a message that has come to nothing.
   void Forget(std::string_view instance, std::string_view unique_id);
 
-  std::size_t size() const { return seen_.size(); }
+  std::size_t size() const { return order_.size(); }
 
  private:
+  // A set of hashes in one piece of memory, so that looking for one costs one visit to memory that is cold:
+  // open addressing with linear probing, at most half full.
+  class HashSet {
+   public:
+    // Returns whether `hash` was not there. REQUIRES: it is not 0, which marks an empty slot.
+    bool Insert(std::uint64_t hash);
+    // Returns whether it was there.
+    bool Erase(std::uint64_t hash);
+
+   private:
+    std::size_t Home(std::uint64_t hash) const { return hash & (slots_.size() - 1); }
+    std::size_t Next(std::size_t slot) const { return (slot + 1) & (slots_.size() - 1); }
+    // Where `hash` is, or else the empty slot where it would be.
+    std::size_t Find(std::uint64_t hash) const;
+    void Grow();
+
+    std::vector<std::uint64_t> slots_ = std::vector<std::uint64_t>(64);  // as many as a power of 2
+    std::size_t size_ = 0;
+  };
+
   std::uint64_t Hash(std::string_view instance, std::string_view unique_id) const;
 
   Duration age_;
   std::size_t most_;
   SipKey key_ = SipKey::Random();
-  std::unordered_set<std::uint64_t> seen_;
+  HashSet seen_;
   std::deque<std::pair<Time, std::uint64_t>> order_;
 };
 

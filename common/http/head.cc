@@ -111,7 +111,10 @@ void Headers::Add(std::string_view name, std::string_view value) {
 }
 
 std::size_t Headers::Next(std::string_view name, std::size_t index) const {
-  while (index < size() && !EqualsIgnoreCase(NameOf(places_[index]), name)) ++index;
+  const auto has_name = [&](const Place& place) {
+    return place.value - place.name == name.size() && EqualsIgnoreCase(NameOf(place), name);
+  };
+  while (index < size() && !has_name(places_[index])) ++index;
   return index;
 }
 
@@ -150,6 +153,7 @@ std::string_view RequestHead::query() const {
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
+  if (a == b) return true;  // nearly always, where it is true at all
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return ToLower(x) == ToLower(y); });
 }
 

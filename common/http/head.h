@@ -23,6 +23,11 @@ class Headers {
  public:
   // Makes room for that many headers of that many bytes in all.
   void Reserve(std::size_t count, std::size_t bytes);
+  // Keeps the room.
+  void Clear() {
+    text_.clear();
+    places_.clear();
+  }
   // REQUIRES: less than 4 GiB in all.
   void Add(std::string_view name, std::string_view value);
 

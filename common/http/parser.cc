@@ -3,13 +3,15 @@
 #include <llhttp.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
+
+#include "common/base/eight_bytes.h"
 
 namespace aphlict::http {
 
@@ -18,7 +20,7 @@ namespace {
 // Empty lines before a request line: some clients send one behind a body (RFC 9112 section 2.2).
 constexpr int kEmptyLines = 4;
 
-// A head that is not larger costs no second allocation.
+// A head that is not larger costs no second allocation, and its memory is kept for the next one.
 constexpr std::size_t kUsualHead = 480;
 constexpr std::size_t kUsualHeaders = 8;
 
@@ -29,19 +31,30 @@ constexpr std::size_t kFramingPerByte = 8;
 
 Error BadRequest(std::string text) { return {std::move(text), 400}; }
 
-bool IsAlphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+// Letters, digits, and some others.
+class CharacterSet {
+ public:
+  constexpr explicit CharacterSet(std::string_view others) {
+    for (int c = 0; c < 128; ++c) {
+      has_[c] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                others.find(static_cast<char>(c)) != std::string_view::npos;
+    }
+  }
+  bool HasAll(std::string_view text) const {
+    return std::all_of(text.begin(), text.end(), [this](char c) { return has_[static_cast<unsigned char>(c)]; });
+  }
+
+ private:
+  std::array<bool, 256> has_{};
+};
+
+constexpr CharacterSet kToken("!#$%&'*+-.^_`|~");     // RFC 9110 section 5.6.2
+constexpr CharacterSet kHost("-._~%!$&'()*+,;=:[]");  // RFC 3986 section 3.2.2, and the port's colon
 
 std::string_view TrimWhiteSpace(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t");
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
-// RFC 9110 section 5.6.2.
-bool IsToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return IsAlphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
 }
 
 // Takes the lines of a head (or of trailers) byte by byte up to the empty line, and refuses what
@@ -51,23 +64,37 @@ class LineCollector {
  public:
   // `first_line` is judged as soon as it is complete, without its CRLF; null for trailers.
   using LineCheck = Result<void> (*)(std::string_view line);
-  LineCollector(std::size_t limit, LineCheck first_line) : limit_(limit), first_line_(first_line) {
-    text_.reserve(std::min(limit, kUsualHead));
+  explicit LineCollector(std::size_t limit) : limit_(limit) {}
+
+  void Begin(LineCheck first_line) {
+    first_line_ = first_line;
+    if (text_.capacity() > kUsualHead) text_ = std::string();
+    text_.clear();
+    text_.reserve(std::min(limit_, kUsualHead));
+    line_ = 0;
+    empty_lines_ = 0;
+    complete_ = false;
   }
 
   // Returns how many bytes were taken; complete() tells whether the empty line was the last of them.
   Result<std::size_t> Feed(std::string_view bytes) {
-    std::size_t taken = 0;
-    while (taken < bytes.size() && !complete_) {
-      if (const std::size_t run = PlainRun(bytes.substr(taken)); run > 0) {
-        text_.append(bytes.substr(taken, run));
-        taken += run;
-        continue;
+    std::string_view rest = bytes;
+    const auto take = [&](std::size_t count) {
+      text_.append(rest.substr(0, count));
+      rest.remove_prefix(count);
+    };
+    while (!rest.empty() && !complete_) {
+      take(PlainRun(rest));
+      if (rest.empty()) break;
+      if (rest.starts_with("\r\n") && !text_.ends_with('\r') && limit_ - text_.size() >= 2) {
+        take(2);
+        if (Result<void> ended = EndLine(); !ended) return ended.error();
+      } else {
+        if (Result<void> added = Add(rest.front()); !added) return added.error();
+        rest.remove_prefix(1);
       }
-      if (Result<void> added = Add(bytes[taken]); !added) return added.error();
-      ++taken;
     }
-    return taken;
+    return bytes.size() - rest.size();
   }
 
   bool complete() const { return complete_; }
@@ -78,27 +105,19 @@ class LineCollector {
  private:
   static bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
-  // How many bytes from the front of `bytes` need no look of their own: printable ones inside of a line, within the
-  // limit.
+  // How many bytes from the front of `bytes` need no look of their own: printable ones, unless they fold a line, within
+  // the limit.
   std::size_t PlainRun(std::string_view bytes) const {
-    if (text_.size() == line_ || text_.back() == '\r') return 0;
+    if (text_.ends_with('\r') || (text_.size() == line_ && bytes.front() == ' ')) return 0;
     const std::size_t most = std::min(bytes.size(), limit_ - text_.size());
     std::size_t run = 0;
-    while (run + sizeof(std::uint64_t) <= most && !HasControl(bytes.data() + run)) run += sizeof(std::uint64_t);
+    for (; run + 8 <= most; run += 8) {
+      const EightBytes eight(bytes.data() + run);
+      const std::uint64_t controls = eight.Below(0x20) | eight.Equal(0x7f);
+      if (controls != 0) return run + EightBytes::First(controls);
+    }
     while (run < most && !IsControl(bytes[run])) ++run;
     return run;
-  }
-
-  // Whether any of 8 bytes is a control character, or may be one: it borrows from above.
-  static bool HasControl(const char* at) {
-    constexpr std::uint64_t kOnes = 0x0101010101010101;
-    constexpr std::uint64_t kHighBits = 0x80 * kOnes;
-    std::uint64_t eight;
-    std::memcpy(&eight, at, sizeof(eight));
-    const std::uint64_t below_space = (eight - 0x20 * kOnes) & ~eight;
-    const std::uint64_t delete_xor = eight ^ 0x7f * kOnes;
-    const std::uint64_t is_delete = (delete_xor - kOnes) & ~delete_xor;
-    return ((below_space | is_delete) & kHighBits) != 0;
   }
 
   Result<void> Add(char c) {
@@ -147,7 +166,7 @@ class LineCollector {
   }
 
   std::size_t limit_;
-  LineCheck first_line_;
+  LineCheck first_line_ = nullptr;
   std::string text_;
   std::size_t line_ = 0;  // where the current line begins
   int empty_lines_ = 0;
@@ -167,7 +186,8 @@ Result<void> CheckVersion(std::string_view version) {
 
 Result<void> CheckRequestLine(std::string_view line) {
   const std::size_t method_end = line.find(' ');
-  if (!IsToken(line.substr(0, method_end))) return BadRequest("the request line has no method");
+  const std::string_view method = line.substr(0, method_end);
+  if (method.empty() || !kToken.HasAll(method)) return BadRequest("the request line has no method");
   const std::size_t target_end = line.rfind(' ');
   if (target_end == method_end) {
     return BadRequest("the request line is not a method, a target and a version");
@@ -245,10 +265,7 @@ Result<void> CheckHost(const RequestHead& head) {
   if (hosts > 1) return BadRequest("more than one Host");
   if (hosts == 0) return head.version_minor == 0 ? Result<void>() : BadRequest("no Host");
   const std::string_view host = *head.headers.Find("Host");
-  const bool valid = std::all_of(host.begin(), host.end(), [](char c) {
-    return IsAlphanumeric(c) || std::string_view("-._~%!$&'()*+,;=:[]").find(c) != std::string_view::npos;
-  });
-  return valid ? Result<void>() : BadRequest("Host is not a host name");
+  return kHost.HasAll(host) ? Result<void>() : BadRequest("Host is not a host name");
 }
 
 // Sets head->expects_continue.
@@ -294,28 +311,32 @@ Error DescribeGrammarError(const llhttp_t& parser) {
 // llhttp, with its callbacks turned into members. Its calls never throw: there is C above them.
 class Grammar {
  public:
-  Grammar(llhttp_type_t type, std::size_t max_headers) : max_headers_(max_headers) {
+  // What is read is appended to `*target`, `*headers` and `*body`.
+  Grammar(llhttp_type_t type, std::size_t max_headers, std::string* target, Headers* headers, std::string* body)
+      : max_headers_(max_headers), target_(*target), headers_(*headers), body_(*body) {
     llhttp_init(&parser_, type, &Settings());
-    headers_.Reserve(kUsualHeaders, kUsualHead);
     parser_.data = this;
   }
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;
+
+  // For the next message.
+  void Reset() {
+    llhttp_reset(&parser_);
+    header_count_ = 0;
+    last_chunk_ = complete_ = false;
+  }
 
   // Called when the headers are there and before llhttp acts on them. A failure ends the parse.
   Result<void> (*headers_complete)(void* owner, const llhttp_t& parser) = nullptr;
   void* owner = nullptr;
   std::size_t max_body = 0;
 
-  const llhttp_t& parser() const { return parser_; }
-  std::string& url() { return url_; }
-  Headers& headers() { return headers_; }
-  std::string& body() { return body_; }
   bool complete() const { return complete_; }
   bool last_chunk() const { return last_chunk_; }
 
-  // Returns how many bytes were taken: all, unless the message has become complete, or its last
-  // chunk's line has been read.
+  // Takes a whole head, whole trailers, or some of a chunked body. Returns how many bytes were taken: all, unless the
+  // message has become complete, or its last chunk's line has been read.
   Result<std::size_t> Execute(std::string_view bytes) {
     llhttp_resume(&parser_);
     const llhttp_errno_t error = llhttp_execute(&parser_, bytes.data(), bytes.size());
@@ -334,16 +355,22 @@ class Grammar {
     return -1;
   }
 
+  // llhttp may hand out a part of a head in pieces. A head comes in one piece of text, so they lie side by side in it.
+  static void Extend(std::string_view& part, const char* at, std::size_t length) {
+    const char* begin = part.empty() ? at : part.data();
+    part = {begin, static_cast<std::size_t>(at + length - begin)};
+  }
+
   static int OnUrl(llhttp_t* parser, const char* at, std::size_t length) noexcept {
-    Of(parser).url_.append(at, length);
+    Of(parser).target_.append(at, length);
     return 0;
   }
   static int OnHeaderName(llhttp_t* parser, const char* at, std::size_t length) noexcept {
-    Of(parser).name_.append(at, length);
+    Extend(Of(parser).name_, at, length);
     return 0;
   }
   static int OnHeaderValue(llhttp_t* parser, const char* at, std::size_t length) noexcept {
-    Of(parser).value_.append(at, length);
+    Extend(Of(parser).value_, at, length);
     return 0;
   }
   static int OnHeader(llhttp_t* parser) noexcept { return Of(parser).AddHeader(); }
@@ -379,8 +406,7 @@ class Grammar {
     if (name_.empty()) return Fail(BadRequest("a header without a name"));
     // Trailers must not be merged into the headers (RFC 9110 section 6.5.1), and nobody reads them.
     if (!last_chunk_) headers_.Add(name_, TrimWhiteSpace(value_));
-    name_.clear();
-    value_.clear();
+    name_ = value_ = {};
     return 0;
   }
 
@@ -404,11 +430,11 @@ class Grammar {
   llhttp_t parser_;
   const std::size_t max_headers_;
   std::size_t header_count_ = 0;
-  std::string url_;
-  std::string name_;
-  std::string value_;
-  Headers headers_;
-  std::string body_;
+  std::string& target_;
+  Headers& headers_;
+  std::string& body_;
+  std::string_view name_;  // of a header that is being read
+  std::string_view value_;
   bool last_chunk_ = false;
   bool complete_ = false;
   std::optional<Error> failure_;
@@ -417,21 +443,31 @@ class Grammar {
 }  // namespace
 
 struct RequestParser::Impl {
-  explicit Impl(const ParserLimits& l) : limits(l) { Reset(); }
-
-  void Reset() {
-    state = State::kHead;
-    lines.emplace(limits.head_bytes, CheckRequestLine);
-    grammar.emplace(HTTP_REQUEST, limits.headers);
-    grammar->max_body = limits.body_bytes;
-    grammar->owner = this;
-    grammar->headers_complete = [](void* self, const llhttp_t& parser) {
+  explicit Impl(const ParserLimits& l)
+      : limits(l), lines(l.head_bytes), grammar(HTTP_REQUEST, l.headers, &head.target, &head.headers, &body) {
+    grammar.max_body = limits.body_bytes;
+    grammar.owner = this;
+    grammar.headers_complete = [](void* self, const llhttp_t& parser) {
       return static_cast<Impl*>(self)->OnHeaders(parser);
     };
-    head = {};
-    body.clear();
-    framing = {};
+    Begin();
+  }
+
+  void Begin() {
+    state = State::kHead;
+    lines.Begin(CheckRequestLine);
+    head.headers.Reserve(kUsualHeaders, kUsualHead);
+  }
+
+  void Next() {
+    if (large_head) head = {};
+    head.target.clear();
+    head.headers.Clear();
+    head.expects_continue = false;
+    body = std::string();
     body_wire_bytes = 0;
+    grammar.Reset();
+    Begin();
   }
 
   Result<std::size_t> Feed(std::string_view bytes) {
@@ -447,26 +483,20 @@ struct RequestParser::Impl {
   }
 
   Result<std::size_t> FeedHead(std::string_view bytes) {
-    Result<std::size_t> taken = lines->Feed(bytes);
-    if (!taken || !lines->complete()) return taken;
-    const Result<std::size_t> parsed = grammar->Execute(lines->text());
+    Result<std::size_t> taken = lines.Feed(bytes);
+    if (!taken || !lines.complete()) return taken;
+    const Result<std::size_t> parsed = grammar.Execute(lines.text());
     if (!parsed) return parsed.error();
-    if (*parsed != lines->text().size()) return BadRequest("the head ends before its empty line");
-    lines.reset();
-    if (grammar->complete()) {
-      Complete();
-    } else {
-      state = State::kBody;
-    }
+    if (*parsed != lines.text().size()) return BadRequest("the head ends before its empty line");
+    large_head = lines.text().size() > kUsualHead;
+    state = grammar.complete() ? State::kComplete : State::kBody;
     return taken;
   }
 
   // Before llhttp reads a body: judges the headers, and that llhttp sees the same body in them as we do.
   Result<void> OnHeaders(const llhttp_t& parser) {
     head.method = llhttp_method_name(static_cast<llhttp_method_t>(parser.method));
-    head.target = std::move(grammar->url());
     head.version_minor = parser.http_minor;
-    head.headers = std::move(grammar->headers());
     if (Result<void> checked = CheckHost(head); !checked) return checked;
     const Result<Framing> checked = CheckFraming(head);
     if (!checked) return checked.error();
@@ -489,58 +519,56 @@ struct RequestParser::Impl {
     std::size_t taken = 0;
     while (taken < bytes.size() && state == State::kBody) {
       const std::string_view rest = bytes.substr(taken);
-      const Result<std::size_t> step = lines ? FeedTrailers(rest) : FeedContent(rest);
+      const Result<std::size_t> step = !framing.chunked       ? FeedPlain(rest)
+                                       : grammar.last_chunk() ? FeedTrailers(rest)
+                                                              : FeedChunks(rest);
       if (!step) return step;
       taken += *step;
     }
     return taken;
   }
 
-  Result<std::size_t> FeedContent(std::string_view bytes) {
-    if (framing.chunked) {
-      // Handing over no more than the bound allows makes it independent of how the bytes are cut.
-      const std::size_t allowed = kFramingSlack + kFramingPerByte * grammar->body().size() - body_wire_bytes;
-      if (allowed == 0) return BadRequest("the chunks are mostly framing");
-      bytes = bytes.substr(0, allowed);
-    }
-    const Result<std::size_t> taken = grammar->Execute(bytes);
+  // llhttp would do no more than count.
+  std::size_t FeedPlain(std::string_view bytes) {
+    const std::string_view wanted = bytes.substr(0, framing.length - body.size());
+    body.append(wanted);
+    if (body.size() == framing.length) state = State::kComplete;
+    return wanted.size();
+  }
+
+  Result<std::size_t> FeedChunks(std::string_view bytes) {
+    // Handing over no more than the bound allows makes it independent of how the bytes are cut.
+    const std::size_t allowed = kFramingSlack + kFramingPerByte * body.size() - body_wire_bytes;
+    if (allowed == 0) return BadRequest("the chunks are mostly framing");
+    const Result<std::size_t> taken = grammar.Execute(bytes.substr(0, allowed));
     if (!taken) return taken;
     body_wire_bytes += *taken;
-    if (grammar->complete()) {
-      Complete();
-    } else if (grammar->last_chunk()) {
-      lines.emplace(limits.head_bytes, nullptr);
-    }
+    if (grammar.last_chunk()) lines.Begin(nullptr);
     return taken;
   }
 
   // llhttp 8 lets through in trailers what it lets through in a head, so they are collected and
   // checked like one.
   Result<std::size_t> FeedTrailers(std::string_view bytes) {
-    const Result<std::size_t> taken = lines->Feed(bytes);
-    if (!taken || !lines->complete()) return taken;
-    const Result<std::size_t> parsed = grammar->Execute(lines->text());
+    const Result<std::size_t> taken = lines.Feed(bytes);
+    if (!taken || !lines.complete()) return taken;
+    const Result<std::size_t> parsed = grammar.Execute(lines.text());
     if (!parsed) return parsed;
-    if (!grammar->complete() || *parsed != lines->text().size()) {
+    if (!grammar.complete() || *parsed != lines.text().size()) {
       return BadRequest("the trailers do not end at their empty line");
     }
-    lines.reset();
-    Complete();
-    return taken;
-  }
-
-  void Complete() {
-    body = std::move(grammar->body());
     state = State::kComplete;
+    return taken;
   }
 
   const ParserLimits limits;
   State state = State::kHead;
-  std::optional<LineCollector> lines;  // of the head or the trailers, while they are read
-  std::optional<Grammar> grammar;
+  LineCollector lines;  // of the head, and then of the trailers
   RequestHead head;
+  bool large_head = false;
   Framing framing;
   std::string body;
+  Grammar grammar;
   std::size_t body_wire_bytes = 0;  // of a chunked body
   std::optional<Error> failure;
 };
@@ -557,7 +585,7 @@ Result<std::size_t> RequestParser::Feed(std::string_view bytes) {
 
 RequestParser::State RequestParser::state() const { return impl_->state; }
 
-bool RequestParser::started() const { return impl_->state != State::kHead || !impl_->lines->empty(); }
+bool RequestParser::started() const { return impl_->state != State::kHead || !impl_->lines.empty(); }
 
 const RequestHead& RequestParser::head() const {
   assert(impl_->state != State::kHead);
@@ -571,19 +599,22 @@ std::string& RequestParser::body() {
 
 void RequestParser::Next() {
   assert(impl_->state == State::kComplete);
-  impl_->Reset();
+  impl_->Next();
 }
 
 Result<ResponseHead> ParseResponseHead(std::string_view head) {
   const ParserLimits limits;
-  LineCollector lines(limits.head_bytes, CheckStatusLine);
+  LineCollector lines(limits.head_bytes);
+  lines.Begin(CheckStatusLine);
   const Result<std::size_t> taken = lines.Feed(head);
   if (!taken) return taken.error();
   if (!lines.complete()) return BadRequest("the head has no empty line at its end");
   if (lines.text().size() != head.size()) return BadRequest("the head is not all there is");
 
   ResponseHead response;
-  Grammar grammar(HTTP_RESPONSE, limits.headers);
+  std::string no_target;
+  std::string no_body;
+  Grammar grammar(HTTP_RESPONSE, limits.headers, &no_target, &response.headers, &no_body);
   grammar.owner = &response.status;
   grammar.headers_complete = [](void* status, const llhttp_t& parser) {
     *static_cast<int*>(status) = parser.status_code;
@@ -592,7 +623,6 @@ Result<ResponseHead> ParseResponseHead(std::string_view head) {
   const Result<std::size_t> parsed = grammar.Execute(lines.text());
   if (!parsed) return parsed.error();
   if (response.status == 0) return BadRequest("the head ends before its empty line");
-  response.headers = std::move(grammar.headers());
   return response;
 }
 

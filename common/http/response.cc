@@ -142,6 +142,16 @@ std::string Serialize(const Response& response, bool close, bool head_request) {
   return out;
 }
 
+PreparedResponse::PreparedResponse(const Response& response)
+    : keep_alive_(SharedBytes::Copy(Serialize(response, false))),
+      close_(SharedBytes::Copy(Serialize(response, true))),
+      body_size_(IsBodiless(response.status) ? 0 : response.body.size()) {}
+
+SharedBytes PreparedResponse::Bytes(bool close, bool head_request) const {
+  const SharedBytes& whole = close ? close_ : keep_alive_;
+  return head_request ? whole.Slice(0, whole.size() - body_size_) : whole;
+}
+
 Response ErrorResponse(int status, std::string_view reason) {
   json::Writer writer;
   writer.StartObject().Field("error", reason).EndObject();

@@ -41,34 +41,34 @@ class HttpServer::Connection : public net::StreamHandler {
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
 
-  void OnHandshake() override { ArriveNowOrLater(); }
+  void OnHandshake() override { ArriveNowOrLater({}); }
 
   void OnBytes(std::string_view bytes) override {
-    unread_.append(bytes);
-    if (in_handshake_) return;
-    if (!arriving()) return Process();
-    ArriveNowOrLater();
+    if (in_handshake_) return static_cast<void>(unread_.append(bytes));
+    if (!arriving()) return Take(bytes);
+    ArriveNowOrLater(bytes);
   }
 
-  void ArriveNowOrLater() {
+  void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive();
+    if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive(bytes);
+    unread_.append(bytes);
     server_.arrivals_.push_back(id_);
     stream_->PauseReading();
   }
 
   // Deals with the first bytes, at the expense of the turn's time for arrivals.
-  void Arrive() {
+  void Arrive(std::string_view bytes) {
     const Time begun = Now();
     in_handshake_ = true;
     stream_->ContinueHandshake();
     in_handshake_ = false;
-    Process();
+    if (stream_) Take(bytes);
     server_.arrival_spent_ += Now() - begun;
   }
 
   void ArriveLate() {
-    Arrive();
+    Arrive({});
     if (stream_ && !waiting_) stream_->ResumeReading();
   }
 
@@ -82,21 +82,23 @@ class HttpServer::Connection : public net::StreamHandler {
     Finish();
   }
 
-  void Respond(const http::Response& response) {
+  // `bytes(close, head_request)` makes the answer's.
+  template <class Bytes>
+  void Respond(Bytes bytes) {
     if (!waiting_) return;
     waiting_ = false;
     const bool close = !parser_.head().keep_alive || read_ended_ || !server_.listening();
-    stream_->Write(http::Serialize(response, close, parser_.head().method == "HEAD"));
+    stream_->Write(bytes(close, parser_.head().method == "HEAD"));
     parser_.Next();
     since_ = Now();
     if (close) return Finish();
     stream_->ResumeReading();
-    if (!processing_) Process();
+    if (!processing_ && !unread_.empty()) Take({});
   }
 
   net::StreamPtr Upgrade(std::string* unread) {
     waiting_ = false;
-    *unread = std::move(unread_);
+    *unread = processing_ ? std::string(coming_) : std::move(unread_);
     return std::move(stream_);
   }
 
@@ -141,18 +143,27 @@ class HttpServer::Connection : public net::StreamHandler {
   }
 
  private:
-  void Process() {
+  // Deals with what is unread, and with `bytes` behind it.
+  void Take(std::string_view bytes) {
+    if (unread_.empty()) return Process(bytes);
+    std::string all = std::exchange(unread_, {});
+    all.append(bytes);
+    Process(all);
+  }
+
+  // What has to wait for an answer becomes unread. REQUIRES: nothing is.
+  void Process(std::string_view bytes) {
     processing_ = true;
-    std::size_t used = 0;
-    while (stream_ && !waiting_ && used < unread_.size()) {
+    coming_ = bytes;
+    while (stream_ && !waiting_ && !coming_.empty()) {
       if (!parser_.started()) since_ = Now();
       const bool had_head = parser_.state() != http::RequestParser::State::kHead;
-      const auto taken = parser_.Feed(std::string_view(unread_).substr(used));
+      const auto taken = parser_.Feed(coming_);
       if (!taken) {
         processing_ = false;
         return Refuse(RefusalOf(taken.error().code), taken.error());
       }
-      used += *taken;
+      coming_.remove_prefix(*taken);
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
         since_ = Now();
         server_.handler_.OnHead({id_, port_, parser_.head()});
@@ -166,12 +177,9 @@ class HttpServer::Connection : public net::StreamHandler {
       ++server_.counters_.requests;
       waiting_ = true;
       stream_->PauseReading();
-      unread_.erase(0, used);  // now, since the handler may take over the connection and what follows
-      used = 0;
       server_.handler_.OnRequest({id_, parser_.head(), parser_.body()});
     }
-    unread_.erase(0, used);
-    if (unread_.empty()) unread_.shrink_to_fit();
+    unread_ = coming_;
     processing_ = false;
   }
 
@@ -194,8 +202,9 @@ class HttpServer::Connection : public net::StreamHandler {
   std::size_t port_;
   net::StreamPtr stream_;  // null once finished or upgraded
   http::RequestParser parser_;
-  std::string unread_;
-  Time since_;  // when the present part of a request began
+  std::string unread_;       // waits for an answer, or for its first turn
+  std::string_view coming_;  // what Process() has not come to yet
+  Time since_;               // when the present part of a request began
   std::uint64_t requests_ = 0;
   bool waiting_ = false;     // for the answer to a complete request
   bool processing_ = false;  // Process() is on the stack
@@ -291,7 +300,15 @@ void HttpServer::Shutdown() {
 
 void HttpServer::Respond(ConnectionId connection, const http::Response& response) {
   if (const auto found = connections_.find(connection); found != connections_.end()) {
-    found->second->Respond(response);
+    found->second->Respond([&](bool close, bool head_request) {
+      return SharedBytes::Copy(http::Serialize(response, close, head_request));
+    });
+  }
+}
+
+void HttpServer::Respond(ConnectionId connection, const http::PreparedResponse& response) {
+  if (const auto found = connections_.find(connection); found != connections_.end()) {
+    found->second->Respond([&](bool close, bool head_request) { return response.Bytes(close, head_request); });
   }
 }
 

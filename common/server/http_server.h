@@ -88,6 +88,7 @@ class HttpServer {
 
   // Answers the request that a connection waits for. Does nothing when the connection has gone.
   void Respond(ConnectionId connection, const http::Response& response);
+  void Respond(ConnectionId connection, const http::PreparedResponse& response);
 
   // Answers the request that a connection has sent the head of, or waits for: {"error": text} with the status
   // `error.code` and further `headers`. It is counted under `refusal` and logged with a limit. The connection ends

@@ -16,7 +16,10 @@ std::string Parsed(std::string_view body, const PublishLimits& limits = {}) {
     return std::to_string(publish.error().code) + ": " + publish.error().text;
   }
   std::string text;
-  for (const std::string& subscriber : publish->subscribers) text += "[" + subscriber + "] ";
+  publish->subscribers.ForEach([&](std::string_view subscriber) {
+    text.append("[").append(subscriber).append("] ");
+    return true;
+  });
   return text + publish->unique_id;
 }
 

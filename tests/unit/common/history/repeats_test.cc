@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/unit/support/messages.h"
@@ -66,6 +67,20 @@ TEST_CASE("past the bound, the oldest is forgotten") {
   CHECK(repeats.Seen("dog", "d", At(1)));
   CHECK_FALSE(repeats.Seen("dog", "a", At(1)));
   CHECK(repeats.size() <= 3);
+}
+
+// Enough of them, coming and going, that places in the set are shared, given up and taken again.
+TEST_CASE("of many that come and go, exactly those of the age are remembered") {
+  constexpr int kRemembered = 3000;  // ms, of which each has one
+  Repeats repeats{milliseconds(kRemembered)};
+  for (int i = 0; i < 20'000; ++i) {
+    REQUIRE_FALSE(repeats.Seen("dog", std::to_string(i), At(i)));
+    const int some = i - i * 7919 % kRemembered;
+    if (some >= 0) REQUIRE(repeats.Seen("dog", std::to_string(some), At(i)));
+    REQUIRE(repeats.size() == static_cast<std::size_t>(std::min(i, kRemembered) + 1));
+  }
+  for (int i = 20'000 - kRemembered; i < 20'000; ++i) REQUIRE(repeats.Seen("dog", std::to_string(i), At(19'999)));
+  CHECK_FALSE(repeats.Seen("dog", "0", At(19'999)));
 }
 
 TEST_CASE("a repeat of the oldest is told although the set is full") {

@@ -67,6 +67,20 @@ TEST_CASE("statuses have the phrases of RFC 9110") {
   CHECK(ReasonPhrase(299) == "Unknown");
 }
 
+TEST_CASE("a prepared response has the same bytes as one that is made anew") {
+  for (const int status : {200, 204}) {
+    Response response;
+    response.status = status;
+    response.body = "body";
+    const PreparedResponse prepared(response);
+    for (const bool close : {false, true}) {
+      for (const bool head_request : {false, true}) {
+        CHECK(prepared.Bytes(close, head_request).view() == Serialize(response, close, head_request));
+      }
+    }
+  }
+}
+
 TEST_CASE("an error is answered in JSON") {
   const Response response = ErrorResponse(400, "missing \"subscribers\"");
   CHECK(response.status == 400);

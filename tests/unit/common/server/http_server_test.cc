@@ -403,8 +403,8 @@ TEST_CASE("whoever takes too long is told so, and closed") {
   CHECK(of_body.find("the request's body did not arrive in time") != std::string::npos);
   CHECK(server.ReceiveAll(slow_next).starts_with(Ok("GET /1") + "HTTP/1.1 408 "));
   CHECK(server.ReceiveAll(idle) == Ok("GET /idle"));
-  CHECK(server.http.counters().refused.of(Refusal::kTooSlow) == 3);
-  CHECK(server.http.counters().refused.total() == 3);
+  CHECK(server.http.counters().refused.of(Refusal::kTooSlow) == 4);
+  CHECK(server.http.counters().refused.total() == 4);
   CHECK(server.http.connections() == 0);
 }
 

@@ -20,7 +20,7 @@ HTTP_REQUEST = [
     b"POST / HTTP/1.1\r\nHost: h\r\nX-A:\rTransfer-Encoding: chunked\r\n folded\r\n\r\n0\r\n\r\n",
     b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
     # At the target's bounds, and one past them.
-    *(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * (size - 32) + b"\r\n\r\n" for size in (600, 601)),
+    *(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * (size - 32) + b"\r\n\r\n" for size in (600, 601, 700)),
     *(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * (count - 1) + b"\r\n" for count in (10, 11)),
     *(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size for size in (300, 301)),
 ]

@@ -72,7 +72,7 @@ using Cutting = std::vector<std::size_t>;
 // all sizes; and in two, at every place of short ones, and at some of long ones, others for other bytes.
 template <class Visit>
 void ForEachCutting(std::string_view bytes, Visit visit) {
-  constexpr std::size_t kMostPlaces = 12;
+  constexpr std::size_t kMostPlaces = 4;
   const std::size_t size = bytes.size();
   visit(Cutting(size, 1));
   const std::size_t step = size / kMostPlaces + 1;

@@ -118,6 +118,7 @@ bool IsHeader(std::string_view line, std::string_view name, std::string_view* va
 std::size_t SlowLength(std::string_view bytes) {
   std::string_view rest = bytes;
   while (rest.starts_with("\r\n")) rest.remove_prefix(2);
+  const std::size_t begin = bytes.size() - rest.size();
   std::size_t length = 0;
   bool chunked = false;
   int framings = 0;
@@ -134,6 +135,7 @@ std::size_t SlowLength(std::string_view bytes) {
       Check(http::EqualsIgnoreCase(value, "chunked"), "no other coding is accepted");
     }
   }
+  Check(bytes.size() - rest.size() - begin <= kLimits.head_bytes, "an accepted head is within its bound");
   Check(framings <= 1, "the framing of an accepted request is declared once");
   if (!chunked) return bytes.size() - rest.size() + length;
   for (std::size_t size = 1; size > 0;) {

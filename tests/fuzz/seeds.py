@@ -19,6 +19,10 @@ HTTP_REQUEST = [
     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: h\r\nX-A:\rTransfer-Encoding: chunked\r\n folded\r\n\r\n0\r\n\r\n",
     b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+    # At the target's bounds, and one past them.
+    *(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * (size - 32) + b"\r\n\r\n" for size in (600, 601, 700)),
+    *(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * (count - 1) + b"\r\n" for count in (10, 11)),
+    *(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size for size in (300, 301)),
 ]
 
 HANDSHAKE_RESPONSE = [
@@ -49,6 +53,8 @@ WEBSOCKET_FRAMES = [
     CLIENT + frame(0xC1, b"x", MASK),
     CLIENT + b"\x82\xff" + struct.pack("!Q", 1 << 16) + MASK + b"x",
     CLIENT + b"\x81\xfe\x00\x02" + MASK + b"{}",
+    *(CLIENT + frame(0x02, b"x" * 200, MASK) + frame(0x80, b"x" * size, MASK) for size in (200, 201)),
+    *(CLIENT + frame(0x01, b"a", MASK) + frame(0x00, b"b", MASK) * (count - 2) + frame(0x80, b"c", MASK) for count in (5, 6)),
     FEED + frame(0x81, b"text") + frame(0x02, b"a") + frame(0x00, b"b") + frame(0x80, b"c") + frame(0x89, b"ping"),
     FEED + frame(0x88, b"\x03\xf5full"),
     BUILT + b"\x07\x00\x00\x00\x00\x05hello\x00\x00\x00\x00\x03abc\x00\x00\x00\x00\x02de",

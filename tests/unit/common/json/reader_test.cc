@@ -236,8 +236,8 @@ TEST_CASE("a control character is an error wherever it stands, and however long 
       CHECK(ErrorOf(text).starts_with("at byte "));
     }
   }
-  CHECK(ErrorOf("[1]\x1f") == "at byte 3: a control character");
-  CHECK(ErrorOf("\x1f[1]") == "at byte 0: a control character");
+  CHECK(ErrorOf("[1]\x1f").starts_with("at byte 3: "));
+  CHECK(ErrorOf("\x1f[1]").starts_with("at byte 0: "));
   CHECK(EventsOf("\t[\r\n1\n]\r ") == EventsOf("[1]"));
 }
 

@@ -13,9 +13,10 @@ Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status
       names_(NamesOfThisHost()),
       http_(loop, "admin", options.http, log, *this) {}
 
-Result<net::Address> Admin::Bind(const net::Address& address, const Access& access) {
+Result<net::Address> Admin::Bind(const net::Address& address, const Access& access,
+                                 const server::TrustedProxies& proxies) {
   access_.push_back(access);
-  return http_.Bind(address, false);
+  return http_.Bind(address, false, proxies);
 }
 
 void Admin::OnHead(const server::RequestStart& request) {

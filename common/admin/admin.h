@@ -34,7 +34,7 @@ class Admin : private server::HttpHandler {
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, const Access& access);
+  Result<net::Address> Bind(const net::Address& address, const Access& access, const server::TrustedProxies& proxies);
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.

@@ -124,7 +124,7 @@ void ApplyServers(const TypeDefaults& type, const std::vector<std::string>& text
   std::erase_if(settings->servers, [&](const Server& server) { return server.type == type.type; });
   for (const std::string& text : texts) {
     if (text == "none") continue;
-    Server server{type.type, type.host, type.port, type.option, {}};
+    Server server{type.type, type.host, type.port, type.option, {}, {}, {}};
     if (auto problem = ParseListenAddress(text, &server.host, &server.port); !problem.empty()) {
       problems->push_back(std::string(type.option) + ": " + problem);
       continue;
@@ -319,7 +319,7 @@ Invocation Load(Role role, int argc, const char* const* argv) {
     const bool switched_off = std::find(off.begin(), off.end(), type.type) != off.end();
     if (type.on && !listed && !switched_off && texts[i]->empty()) {
       settings.servers.push_back(
-          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default", {}});
+          {type.type, type.host, type.port, std::string(ServerTypeName(type.type)) + " by default", {}, {}, {}});
     }
   }
   ApplyUpstream(options.upstream, &settings, &problems);

@@ -12,6 +12,8 @@
 #include "common/base/secret.h"
 #include "common/base/time.h"
 #include "common/http/head.h"
+#include "common/http/origin.h"
+#include "common/server/http_server.h"
 
 namespace aphlict::config {
 
@@ -29,10 +31,12 @@ enum class Durability {
 
 struct Server {
   ServerType type;
-  std::string host;        // an IPv4 or IPv6 address without brackets, or a name
-  std::uint16_t port = 0;  // 0: one that the kernel chooses, which the log tells
-  std::string where;       // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
-  admin::Access access;    // of an admin server
+  std::string host;                          // an IPv4 or IPv6 address without brackets, or a name
+  std::uint16_t port = 0;                    // 0: one that the kernel chooses, which the log tells
+  std::string where;                         // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
+  admin::Access access;                      // of an admin server
+  std::vector<http::OriginPattern> origins;  // of a client server: the pages that may connect; none: all
+  server::TrustedProxies proxies;            // of an admin or a client server
 };
 
 // One group of upstreams: the ways to one master. A repeater follows one of them at a time.
@@ -52,6 +56,7 @@ struct Limits {
   std::size_t head_fields = 100;                            // "head.fields"
   seconds head_time{10};                                    // "head.seconds"
   std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
+  std::size_t connections_per_address = 0;                  // "connections.per.address", of clients; 0: no such bound
   std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"
   std::size_t command_fragments = 1024;                     // "command.fragments"
   seconds command_time{30};                                 // "command.seconds"

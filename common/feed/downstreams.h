@@ -90,7 +90,6 @@ class Downstreams : private server::HttpHandler {
   std::vector<std::string> above_;
   std::function<void()> on_important_change_ = [] {};
   std::function<void(const history::Epoch&)> on_ahead_ = [](const history::Epoch&) {};
-  SourceId next_source_ = 1;
   Counters counters_;
   net::Timer heartbeat_;
 };

@@ -63,6 +63,7 @@ clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   options.unsent_bytes = limits.client_unsent_bytes;
   options.ping_interval = limits.client_ping_interval;
   options.http = HttpLimitsOf(limits, most);
+  options.http.per_address = limits.connections_per_address;
   return options;
 }
 
@@ -135,10 +136,10 @@ Result<void> Node::Bind(const config::Server& server) {
         const std::string notice = config::OpenAdminNotice(address.host(), server.access);
         if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
       }
-      bound = admin_->Bind(address, server.access);
+      bound = admin_->Bind(address, server.access, server.proxies);
       break;
     case config::ServerType::kClient:
-      bound = clients_->Bind(address, settings_.reuse_port);
+      bound = clients_->Bind(address, settings_.reuse_port, {server.origins, server.proxies});
       break;
     case config::ServerType::kRepeater:
       if (!address.is_loopback() && !settings_.secrets) {

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/server/forwarded.h"
+
 namespace aphlict::server {
 
 namespace {
@@ -14,6 +16,10 @@ std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_s
 
 constexpr Duration kSweepInterval = milliseconds(500);
 constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer to be taken
+
+// Connections that are over their address's bound and still wait to be told so. More are closed without a word: they
+// hold descriptors that nobody counts.
+constexpr std::size_t kMostGoodbyes = 128;
 
 // Of what the parser finds, by the status that it is answered with.
 Refusal RefusalOf(int status) {
@@ -40,6 +46,8 @@ class HttpServer::Connection : public net::StreamHandler {
   std::size_t port() const { return port_; }
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
+  // Whether the other end is a trusted proxy, which tells in each request whom it speaks for.
+  void SetForwarded() { forwarded_ = true; }
 
   void OnBytes(std::string_view bytes) override {
     unread_.append(bytes);
@@ -94,7 +102,8 @@ class HttpServer::Connection : public net::StreamHandler {
   void Refuse(Refusal refusal, const Error& error, std::vector<http::Header> headers = {}) {
     if (!stream_) return;
     waiting_ = false;
-    server_.CountRefusal(refusal, stream_->peer(), error);
+    unwelcome_ = refusal == Refusal::kPerAddress;
+    server_.CountRefusal(refusal, server_.PeerOf(id_), error);
     http::Response response = http::ErrorResponse(error.code, error.text);
     response.headers = std::move(headers);
     const bool head_request = parser_.state() != http::RequestParser::State::kHead && parser_.head().method == "HEAD";
@@ -136,6 +145,8 @@ class HttpServer::Connection : public net::StreamHandler {
       used += *taken;
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
         since_ = Now();
+        if (forwarded_) CountForwarded();
+        if (!stream_) break;
         server_.handler_.OnHead({id_, port_, parser_.head()});
         if (!stream_) break;
       }
@@ -156,11 +167,17 @@ class HttpServer::Connection : public net::StreamHandler {
     processing_ = false;
   }
 
+  void CountForwarded() {
+    if (!by_proxy_) by_proxy_ = server_.AddressOf(id_);
+    const std::vector<net::Network>& trusted = server_.ports_[port_]->proxies.networks;
+    server_.CountAddress(*this, ForwardedFor(parser_.head().headers, *by_proxy_, trusted));
+  }
+
   void Finish() {
     if (!stream_) return;
     // Between requests there is nothing that a peer could fail to see.
     const bool idle = !parser_.started() && unread_.empty() && stream_->unsent() == 0;
-    if (idle) {
+    if (idle || (unwelcome_ && server_.loop_.lingering() >= kMostGoodbyes)) {
       stream_.reset();
     } else {
       server_.loop_.Linger(std::move(stream_));
@@ -176,8 +193,11 @@ class HttpServer::Connection : public net::StreamHandler {
   std::string unread_;
   Time since_;  // when the present part of a request began
   std::uint64_t requests_ = 0;
-  bool waiting_ = false;     // for the answer to a complete request
-  bool processing_ = false;  // Process() is on the stack
+  bool unwelcome_ = false;  // one too many of its address
+  bool forwarded_ = false;
+  std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
+  bool waiting_ = false;                  // for the answer to a complete request
+  bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
 };
 
@@ -199,10 +219,11 @@ Result<void> HttpServer::Port::Bind() {
   return {};
 }
 
-Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port) {
+Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port, TrustedProxies proxies) {
   auto port = std::make_unique<Port>(*this, ports_.size());
   port->address = address;
   port->reuse_port = reuse_port;
+  port->proxies = std::move(proxies);
   if (auto bound = port->Bind(); !bound) return bound.error();
   ports_.push_back(std::move(port));
   return ports_.back()->address;
@@ -230,6 +251,7 @@ void HttpServer::StopListening() {
 
 void HttpServer::Shutdown() {
   StopListening();
+  while (!announced_.empty()) DropAnnounced(announced_.begin()->first);
   for (const ConnectionId id : Ids()) {
     if (const auto found = connections_.find(id); found != connections_.end()) found->second->FinishUnlessWaiting();
   }
@@ -253,14 +275,16 @@ net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread)
   if (found == connections_.end()) return nullptr;
   net::StreamPtr stream = found->second->Upgrade(unread);
   ++upgraded_;  // first: in between, there must not seem to be room for one more
-  Remove(*found->second);
+  loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
+  connections_.erase(found);
   stream->SetHandler(nullptr);
   stream->ResumeReading();
   return stream;
 }
 
-void HttpServer::Release() {
+void HttpServer::Release(ConnectionId connection) {
   --upgraded_;
+  Leave(connection);
   UpdateListeners();
 }
 
@@ -279,8 +303,16 @@ void HttpServer::ContinueArrivals() {
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {
+  if (const auto known = addresses_.find(connection); known != addresses_.end()) {
+    return net::AddressOf(known->second.bytes, known->second.port);
+  }
   const auto found = connections_.find(connection);
   return found == connections_.end() ? net::Address() : found->second->stream()->peer();
+}
+
+std::string HttpServer::PeerOf(ConnectionId connection) const {
+  const net::Address address = AddressOf(connection);
+  return address.port() == 0 ? address.host() : address.ToString();  // X-Forwarded-For has no port
 }
 
 net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
@@ -293,20 +325,78 @@ net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
 void HttpServer::OnConnection(Port& port, int descriptor) {
   ++counters_.accepted;
   const ConnectionId id = next_id_++;
-  connections_.emplace(id, std::make_unique<Connection>(*this, id, port.index, net::Stream::Adopt(loop_, descriptor)));
+  const bool trusts = !port.proxies.networks.empty();
+  if (!trusts && limits_.per_address == 0) {
+    Add(id, port, descriptor);
+  } else if (const net::Address peer = net::PeerOf(descriptor); !net::AnyContains(port.proxies.networks, peer)) {
+    CountAddress(Add(id, port, descriptor), peer);
+  } else if (!port.proxies.proxy_protocol) {
+    Add(id, port, descriptor).SetForwarded();
+  } else {
+    announced_.emplace(id, std::make_unique<net::ProxyReader>(loop_, descriptor, [this, id, &port](const auto& header) {
+                         OnAnnounced(id, port, header);
+                       }));
+  }
   UpdateListeners();
+}
+
+HttpServer::Connection& HttpServer::Add(ConnectionId id, const Port& port, int descriptor) {
+  auto connection = std::make_unique<Connection>(*this, id, port.index, net::Stream::Adopt(loop_, descriptor));
+  return *connections_.emplace(id, std::move(connection)).first->second;
+}
+
+void HttpServer::OnAnnounced(ConnectionId id, const Port& port, const Result<net::ProxyHeader>& header) {
+  net::ProxyReader& reader = *announced_.at(id);
+  const net::Address proxy = reader.peer();
+  if (!header) {
+    if (header.error().code == 0) CountRefusal(Refusal::kProxyHeader, proxy.ToString(), {header.error().text, 0});
+    return DropAnnounced(id);
+  }
+  const net::Address address = header->source.value_or(proxy);
+  Connection& connection = Add(id, port, reader.Take());
+  DropAnnounced(id);
+  // The address that one proxy has told may be that of the next.
+  if (net::AnyContains(port.proxies.networks, address)) connection.SetForwarded();
+  CountAddress(connection, address);
+}
+
+void HttpServer::DropAnnounced(ConnectionId id) {
+  const auto found = announced_.find(id);
+  loop_.DeleteLater(std::shared_ptr<net::ProxyReader>(std::move(found->second)));  // it may be on the stack
+  announced_.erase(found);
+  UpdateListeners();
+}
+
+void HttpServer::CountAddress(Connection& connection, const net::Address& address) {
+  if (Enter(connection.id(), address)) return;
+  connection.Refuse(Refusal::kPerAddress, {"too many connections of this address (connections.per.address)", 429});
+}
+
+bool HttpServer::Enter(ConnectionId id, const net::Address& address) {
+  Leave(id);
+  addresses_[id] = {net::BytesOf(address), address.port()};
+  if (limits_.per_address == 0) return true;
+  return ++per_address_[net::HolderOf(address)] <= limits_.per_address;
+}
+
+void HttpServer::Leave(ConnectionId id) {
+  const auto known = addresses_.find(id);
+  if (known == addresses_.end()) return;
+  const auto count = per_address_.find(net::HolderOf(net::AddressOf(known->second.bytes, 0)));
+  if (count != per_address_.end() && --count->second == 0) per_address_.erase(count);
+  addresses_.erase(known);
 }
 
 void HttpServer::OnAcceptError(const std::string& reason) {
   log_.Error("accept_failed", {{"listener", name_}, {"reason", reason}, {"connections", connections()}});
 }
 
-void HttpServer::CountRefusal(Refusal refusal, const net::Address& peer, const Error& error) {
+void HttpServer::CountRefusal(Refusal refusal, const std::string& peer, const Error& error) {
   counters_.refused.Add(refusal);
   std::int64_t suppressed = 0;
   if (!log_limiters_[static_cast<std::size_t>(refusal)].Allow(Seconds(Now()), &suppressed)) return;
   log_.Warning("request_refused", {{"listener", name_},
-                                   {"peer", peer.ToString()},
+                                   {"peer", peer},
                                    {"status", error.code},
                                    {"kind", RefusalName(refusal)},
                                    {"reason", error.text},
@@ -317,18 +407,29 @@ void HttpServer::Remove(Connection& connection) {
   const auto found = connections_.find(connection.id());
   loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
   connections_.erase(found);
+  Leave(connection.id());
   UpdateListeners();
 }
 
 void HttpServer::Sweep() {
   const Time now = Now();
+  std::vector<ConnectionId> silent;
+  for (const auto& [id, reader] : announced_) {
+    if (now - reader->since() > limits_.head_time) silent.push_back(id);
+  }
+  for (const ConnectionId id : silent) {
+    CountRefusal(Refusal::kTooSlow, announced_.at(id)->peer().ToString(),
+                 {"the PROXY header did not arrive in time", 0});
+    DropAnnounced(id);
+  }
   for (const ConnectionId id : Ids()) {
     if (const auto found = connections_.find(id); found != connections_.end()) found->second->CheckTime(now);
   }
 }
 
 std::size_t HttpServer::arriving() const {
-  return static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(),
+  return announced_.size() +
+         static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(),
                                                 [](const auto& each) { return each.second->arriving(); }));
 }
 

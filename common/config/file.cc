@@ -37,6 +37,7 @@ class FileReader {
             {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
             {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
             {"reuse.port", [&](auto& value, auto& key) { Flag(value, key, &settings_.reuse_port); }},
+            {"user", [&](auto& value, auto& key) { Text(value, key, &settings_.user_name); }},
             {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
             {"admin.secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.admin_secret_file); }},
             {"log.level", [&](auto& value, auto& key) { Level(value, key); }},

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,9 +12,10 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/time.h"
+#include "common/base/user.h"
 #include "common/http/head.h"
 #include "common/http/origin.h"
-#include "common/server/http_server.h"
+#include "common/server/trusted_proxies.h"
 
 namespace aphlict::config {
 
@@ -85,6 +87,8 @@ struct Settings {
   Durability durability = Durability::kProcess;
   seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;
+  std::optional<User> user;  // that the node becomes once its ports are taken; nothing: it stays who it is
+  std::string user_name;
   std::string secret_file;                 // of the feed; empty: none
   std::shared_ptr<const Secrets> secrets;  // what it holds: presented upstream, and asked of repeaters; null: none
   std::string admin_secret_file;

@@ -110,9 +110,16 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
 
 Node::~Node() { loop_.SetTurnEnd(nullptr); }
 
-Result<void> Node::Open() {
+Result<void> Node::TakePorts() {
   for (const config::Server& server : settings_.servers) {
     if (auto bound = Bind(server); !bound) return bound;
+  }
+  return {};
+}
+
+Result<void> Node::Open() {
+  if (bound_.empty()) {
+    if (auto taken = TakePorts(); !taken) return taken;
   }
   if (auto prepared = role_.Prepare(); !prepared) return prepared;
   if (auto listening = admin_->Listen(); !listening) return listening;

@@ -22,6 +22,7 @@
 #include "common/net/proxy_reader.h"
 #include "common/net/stream.h"
 #include "common/server/refusal.h"
+#include "common/server/trusted_proxies.h"
 
 namespace aphlict::server {
 
@@ -64,14 +65,6 @@ struct HttpLimits {
   // Of a turn of the loop, for first requests, so that a herd does not keep it from everybody else; what is over goes
   // on at the turn's end and in the next ones, which then begin at once. Who bounds it calls ContinueArrivals().
   Duration arrival_time = Duration::max();
-};
-
-// Whose word about who is behind them a port takes.
-struct TrustedProxies {
-  std::vector<net::Network> networks;
-  // Whether their connections begin with a PROXY header (common/net/proxy_header.h), without which they are refused.
-  // Else it is X-Forwarded-For that tells.
-  bool proxy_protocol = false;
 };
 
 struct HttpCounters {

@@ -13,9 +13,9 @@ Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status
       names_(NamesOfThisHost()),
       http_(loop, "admin", options.http, log, *this) {}
 
-Result<net::Address> Admin::Bind(const net::Address& address, const Access& access, const net::TlsContext* tls) {
+Result<net::Address> Admin::Bind(const net::Address& address, const Access& access, server::PortOptions options) {
   access_.push_back(access);
-  return http_.Bind(address, false, tls);
+  return http_.Bind(address, std::move(options));
 }
 
 void Admin::OnHead(const server::RequestStart& request) {

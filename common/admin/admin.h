@@ -34,7 +34,7 @@ class Admin : private server::HttpHandler {
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, const Access& access, const net::TlsContext* tls);
+  Result<net::Address> Bind(const net::Address& address, const Access& access, server::PortOptions options);
   Result<void> Listen() { return http_.Listen(); }
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.

@@ -70,6 +70,12 @@ Clients::~Clients() {
   for (const auto& client : clients_) client->audience().index.UnsubscribeAll(*client);
 }
 
+Result<net::Address> Clients::Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
+                                   server::PortOptions options) {
+  origins_.push_back(std::move(origins));
+  return http_.Bind(address, std::move(options));
+}
+
 void Clients::Pump() {
   replay_index_.DropBefore(history_.begin());
   for (; live_ < history_.end(); ++live_) {
@@ -148,6 +154,16 @@ void Clients::Shutdown(std::uint16_t code, std::string_view reason) {
   }
 }
 
+void Clients::OnHead(const server::RequestStart& request) {
+  const std::vector<http::OriginPattern>& origins = origins_[request.port];
+  if (origins.empty() || !websocket::IsUpgrade(request.head)) return;
+  const auto origin = request.head.headers.Find("Origin");
+  const bool known = request.head.headers.Count("Origin") == 1 && http::AnyMatches(origins, *origin);
+  if (known) return;
+  const std::string who = origin ? "pages of \"" + std::string(*origin) + "\"" : "whoever names no Origin";
+  http_.Refuse(request.connection, server::Refusal::kOrigin, {who + " may not connect here (origins)", 403});
+}
+
 void Clients::OnRequest(const server::Request& request) {
   const http::RequestHead& head = request.head;
   if (!websocket::IsUpgrade(head)) {
@@ -176,7 +192,7 @@ void Clients::OnRequest(const server::Request& request) {
   std::string unread;
   net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
   stream->Write(websocket::SwitchingProtocols(*accept, ""));
-  clients_.push_back(std::make_unique<Client>(*this, next_id_++, *audience, std::move(stream)));
+  clients_.push_back(std::make_unique<Client>(*this, request.connection, *audience, std::move(stream)));
   Client& client = *clients_.back();
   client.place = static_cast<std::uint32_t>(clients_.size() - 1);
   ++audience->clients;
@@ -185,9 +201,13 @@ void Clients::OnRequest(const server::Request& request) {
   ++instance->clients_total;
   instances_.MarkChanged(*instance);
   if (log_.enabled(LogLevel::kDebug)) {
-    log_.Debug("client_connected", {{"client", client.id()}, {"peer", client.peer()}, {"instance", instance->name}});
+    log_.Debug("client_connected", {{"client", client.id()}, {"peer", PeerOf(client)}, {"instance", instance->name}});
   }
   client.Receive(unread);
+}
+
+std::string Clients::PeerOf(const Client& client) const {
+  return http_.AddressOf(client.id()).length() == 0 ? client.peer() : http_.PeerOf(client.id());
 }
 
 void Clients::OnClosed(Client& client, std::uint16_t code, const std::string& reason) {
@@ -202,7 +222,7 @@ void Clients::Cut(Client& client, ClientEnd end) {
   std::int64_t suppressed = 0;
   if (cut_limiter_.Allow(Seconds(Now()), &suppressed)) {
     log_.Warning("client_cut", {{"client", client.id()},
-                                {"peer", client.peer()},
+                                {"peer", PeerOf(client)},
                                 {"instance", client.audience().instance->name},
                                 {"code", info.code},
                                 {"reason", info.text},
@@ -250,7 +270,7 @@ void Clients::Remove(Client& client) {
     clients_[place]->place = place;
   }
   clients_.pop_back();
-  http_.Release();
+  http_.Release(client.id());
 }
 
 void Clients::Sweep() {

@@ -18,6 +18,7 @@
 #include "common/clients/replay_index.h"
 #include "common/history/history.h"
 #include "common/history/instances.h"
+#include "common/http/origin.h"
 #include "common/net/loop.h"
 #include "common/server/http_server.h"
 #include "common/websocket/message_reader.h"
@@ -54,9 +55,8 @@ class Clients : private server::HttpHandler {
   ~Clients() override;
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
-    return http_.Bind(address, reuse_port, tls);
-  }
+  Result<net::Address> Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
+                            server::PortOptions options);
   Result<void> Listen() { return http_.Listen(); }
   bool listening() const { return http_.listening(); }
   // What plain GET is answered with: 501 when ready, 503 else.
@@ -84,7 +84,9 @@ class Clients : private server::HttpHandler {
  private:
   friend class Client;
 
+  void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
+  std::string PeerOf(const Client& client) const;
   void FanOut(const history::Message& message);
   // Sends some of the client's replay at the end of this turn or a later one.
   void ScheduleReplay(Client& client);
@@ -108,13 +110,13 @@ class Clients : private server::HttpHandler {
   SharedBytes pong_frame_;
   websocket::ReaderPool readers_;
   server::HttpServer http_;
+  std::vector<std::vector<http::OriginPattern>> origins_;  // of each port
   std::uint64_t live_;  // position in the history: what lies before it has been fanned out
   ReplayIndex replay_index_;
   std::deque<std::uint64_t> replay_queue_;                // ids of clients whose turn it is
   std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
-  std::uint64_t next_id_ = 1;
   std::size_t sweep_at_ = 0;
   Time swept_{};
   bool ready_ = true;

@@ -1,5 +1,6 @@
 #include "common/config/check.h"
 
+#include <fcntl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -24,6 +25,9 @@ Error Problem(const std::string& where, const fs::path& path, int error) {
           error == EACCES || error == EPERM ? EX_NOPERM : EX_CONFIG};
 }
 
+// By the user that the process acts as. Sets errno.
+bool MayUse(const fs::path& path, int mode) { return faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0; }
+
 // `path` is absolute in these. A folder, or the next one above it that exists: those below are made when they are
 // needed.
 Result<void> CheckFolder(const std::string& where, const fs::path& path) {
@@ -31,7 +35,7 @@ Result<void> CheckFolder(const std::string& where, const fs::path& path) {
   fs::path nearest = path;
   while (!fs::exists(nearest, error) && nearest.has_relative_path()) nearest = nearest.parent_path();
   if (!fs::is_directory(nearest, error)) return Problem(where, path, ENOTDIR);
-  if (access(nearest.c_str(), W_OK | X_OK) != 0) return Problem(where, path, errno);
+  if (!MayUse(nearest, W_OK | X_OK)) return Problem(where, path, errno);
   return {};
 }
 
@@ -40,7 +44,7 @@ Result<void> CheckFile(const std::string& where, const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return Problem(where, path, EISDIR);
   if (!fs::exists(path, error)) return CheckFolder(where, path.parent_path());
-  if (access(path.c_str(), W_OK) != 0) return Problem(where, path, errno);
+  if (!MayUse(path, W_OK)) return Problem(where, path, errno);
   return {};
 }
 
@@ -51,6 +55,7 @@ void Collect(const Result<void>& result, std::vector<Error>* problems) {
 }  // namespace
 
 std::vector<Error> CheckFiles(const Settings& settings) {
+  const ActingAs acting(settings.user ? &*settings.user : nullptr);
   std::vector<Error> problems;
   const std::string file = settings.file + ": ";
   for (std::size_t i = 0; i < settings.log_paths.size(); ++i) {

@@ -9,9 +9,9 @@
 
 namespace aphlict::config {
 
-// The logs, the pid file and the state folder: whether they could be written. Leaves no trace: a check that root makes
-// must not leave files behind which the node, as another user, cannot write. Returns every problem, with file and key;
-// `code` is an exit code of sysexits(3).
+// The logs, the pid file and the state folder: whether they could be written, by the user that the node becomes. Leaves
+// no trace: a check that root makes must not leave files behind which the node, as another user, cannot write. Returns
+// every problem, with file and key; `code` is an exit code of sysexits(3).
 std::vector<Error> CheckFiles(const Settings& settings);
 
 // Certificates and keys: whether they can be read and belong together. Returns every problem, as CheckFiles() does, and

@@ -40,7 +40,8 @@ class FileReader {
             {"state", [&](auto& value, auto& key) { State(value, key); }},
             {"durability", [&](auto& value, auto& key) { DurabilityName(value, key); }},
             {"drain.seconds", [&](auto& value, auto& key) { DrainTime(value, key); }},
-            {"reuse.port", [&](auto& value, auto& key) { ReusePort(value, key); }},
+            {"reuse.port", [&](auto& value, auto& key) { Flag(value, key, &settings_.reuse_port); }},
+            {"user", [&](auto& value, auto& key) { Text(value, key, &settings_.user_name); }},
             {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
             {"admin.secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.admin_secret_file); }},
             {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
@@ -126,6 +127,8 @@ class FileReader {
     std::optional<std::int64_t> port;
     net::TlsFiles tls;
     admin::Access access;
+    std::vector<http::OriginPattern> origins;
+    server::TrustedProxies proxies;
     Members(value, key,
             {
                 {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
@@ -147,13 +150,22 @@ class FileReader {
                  }},
                 {"allow", [&](auto& each, auto& path) { Allow(each, path, &access); }},
                 {"hosts", [&](auto& each, auto& path) { Hosts(each, path, &access.hosts); }},
+                {"origins", [&](auto& each, auto& path) { Origins(each, path, &origins); }},
+                {"trusted.proxies", [&](auto& each, auto& path) { Networks(each, path, &proxies.networks); }},
+                {"proxy.protocol", [&](auto& each, auto& path) { Flag(each, path, &proxies.proxy_protocol); }},
                 {"ssl.key", [&](auto& each, auto& path) { Text(each, path, &tls.key); }},
                 {"ssl.cert", [&](auto& each, auto& path) { Text(each, path, &tls.cert); }},
                 {"ssl.chain", [&](auto& each, auto& path) { Text(each, path, &tls.chain); }},
                 {"ssl.client.ca", [&](auto& each, auto& path) { Text(each, path, &tls.ca); }},
             });
     Server server{ServerType::kAdmin, "127.0.0.1", 0, std::string(file_) + ": " + key, std::move(tls)};
-    for (const char* name : {"allow", "hosts"}) OnlyOf("admin", type, value, key, name);
+    for (const char* name : {"allow", "hosts"}) OnlyOf({"admin"}, type, value, key, name);
+    OnlyOf({"client"}, type, value, key, "origins");
+    for (const char* name : {"trusted.proxies", "proxy.protocol"}) OnlyOf({"client", "admin"}, type, value, key, name);
+    if (proxies.proxy_protocol && proxies.networks.empty()) {
+      Problem(key + ".proxy.protocol", value, "needs `trusted.proxies`: whose header is taken");
+    }
+    server.proxies = std::move(proxies);
     if (type == "admin") {
       server.access = std::move(access);
       server.port = settings_.role == Role::kMaster ? 22'281 : 22'283;
@@ -163,6 +175,7 @@ class FileReader {
       }
     } else if (type == "client") {
       server.type = ServerType::kClient;
+      server.origins = std::move(origins);
       server.host = "0.0.0.0";
       server.port = 22'280;
     } else if (type == "repeater") {
@@ -188,11 +201,28 @@ class FileReader {
   }
 
   // A key of a server that means nothing for another type.
-  void OnlyOf(std::string_view type, const std::string& actual, const json::Value& server, const std::string& key,
-              std::string_view name) {
-    if (actual == type || server[name].is_null()) return;
-    Problem(key + "." + std::string(name), server[name],
-            "is only for a server of the type \"" + std::string(type) + "\"");
+  void OnlyOf(const std::vector<std::string>& types, const std::string& actual, const json::Value& server,
+              const std::string& key, std::string_view name) {
+    if (std::find(types.begin(), types.end(), actual) != types.end() || server[name].is_null()) return;
+    Problem(
+        key + "." + std::string(name), server[name],
+        "is only for a server of the type \"" + types[0] + "\"" + (types.size() > 1 ? " or \"" + types[1] + "\"" : ""));
+  }
+
+  void Origins(const json::Value& value, const std::string& key, std::vector<http::OriginPattern>* origins) {
+    if (!value.is_array()) return Expected(key, value, "a list of origins");
+    if (value.elements().empty()) Problem(key, value, "expected at least one origin; without this key, it is all");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      const json::Value& each = value.elements()[i];
+      const std::string path = key + "[" + std::to_string(i) + "]";
+      if (!each.is_string()) {
+        Expected(path, each, "an origin");
+      } else if (auto origin = http::OriginPattern::Parse(each.string()); !origin) {
+        Problem(path, each, origin.error().text);
+      } else {
+        origins->push_back(std::move(*origin));
+      }
+    }
   }
 
   void Allow(const json::Value& value, const std::string& key, admin::Access* access) {
@@ -342,9 +372,9 @@ class FileReader {
     settings_.drain_time = seconds(*number);
   }
 
-  void ReusePort(const json::Value& value, const std::string& key) {
+  void Flag(const json::Value& value, const std::string& key, bool* target) {
     if (!value.is_bool()) return Expected(key, value, "true or false");
-    settings_.reuse_port = value.boolean();
+    *target = value.boolean();
   }
 
   void Level(const json::Value& value, const std::string& key) {
@@ -383,6 +413,7 @@ class FileReader {
                 {"head.fields", number(&limits.head_fields, 8, 10'000)},
                 {"head.seconds", number(&limits.head_time, 1, kTime)},
                 {"clients", number(&limits.clients, 0, kCount)},
+                {"connections.per.address", number(&limits.connections_per_address, 0, kCount)},
                 {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},
                 {"command.fragments", number(&limits.command_fragments, 1, kCount)},
                 {"command.seconds", number(&limits.command_time, 1, kTime)},

@@ -37,6 +37,7 @@ struct Options {
   std::string log_level;
   bool debug = false;
   bool reuse_port = false;
+  std::string user;
   std::string secret_file;
   std::string admin_secret_file;
   bool check_config = false;
@@ -109,6 +110,9 @@ void Declare(CLI::App& app, Role role, Options& options) {
   app.add_option("--name", options.name, "How the node calls itself in the status. Default: the host's name")
       ->type_name("NAME");
   app.add_flag("--reuse-port", options.reuse_port, "Share the clients' port with other processes of the same user");
+  app.add_option("--user", options.user,
+                 "The user that a node started as root becomes once its ports are taken. Default: it stays root")
+      ->type_name("NAME");
   app.add_option("--secret-file", options.secret_file,
                  "The feed's secret: asked of repeaters, and presented upstream. Default: none, and a feed on loopback")
       ->type_name("FILE");
@@ -359,7 +363,17 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   }
   if (options.debug) settings.log_level = LogLevel::kDebug;
   CheckWhole(settings, &problems);
-  std::vector<Error> outside = CheckFiles(settings);
+  std::vector<Error> outside;
+  if (!options.user.empty()) settings.user_name = options.user;
+  if (!settings.user_name.empty()) {
+    if (auto user = FindUser(settings.user_name)) {
+      settings.user = std::move(*user);
+    } else {
+      const std::string where = options.user.empty() ? options.file + ": user" : "--user";
+      outside.push_back({where + ": " + user.error().text, user.error().code});
+    }
+  }
+  for (Error& problem : CheckFiles(settings)) outside.push_back(std::move(problem));
   for (Error& problem : CheckCertificates(settings, &settings.notices)) outside.push_back(std::move(problem));
   settings.secrets = ReadSecrets(options.secret_file.empty() ? options.file + ": secret.file" : "--secret-file",
                                  settings.secret_file, &settings.notices, &outside);

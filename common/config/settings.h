@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,11 @@
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/base/time.h"
+#include "common/base/user.h"
 #include "common/http/head.h"
+#include "common/http/origin.h"
 #include "common/net/tls_context.h"
+#include "common/server/trusted_proxies.h"
 
 namespace aphlict::config {
 
@@ -35,6 +39,8 @@ struct Server {
   std::string where;          // what set it, for errors: "/etc/aphlict.json: servers[1]" or "--admin"
   net::TlsFiles tls = {};     // empty: without TLS; `ca` is whose certificates peers must show
   admin::Access access = {};  // of an admin server
+  std::vector<http::OriginPattern> origins = {};  // of a client server: the pages that may connect; none: all
+  server::TrustedProxies proxies = {};            // of an admin or a client server
 };
 
 // One group of upstreams: the ways to one master. A repeater follows one of them at a time.
@@ -54,6 +60,7 @@ struct Limits {
   std::size_t head_fields = 100;                            // "head.fields"
   seconds head_time{10};                                    // "head.seconds"
   std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
+  std::size_t connections_per_address = 0;                  // "connections.per.address", of clients; 0: no such bound
   std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"
   std::size_t command_fragments = 1024;                     // "command.fragments"
   seconds command_time{30};                                 // "command.seconds"
@@ -83,6 +90,8 @@ struct Settings {
   Durability durability = Durability::kProcess;
   seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;
+  std::optional<User> user;  // that the node becomes once its ports are taken; nothing: it stays who it is
+  std::string user_name;
   std::string secret_file;                 // of the feed; empty: none
   std::shared_ptr<const Secrets> secrets;  // what it holds: presented upstream, and asked of repeaters; null: none
   std::string admin_secret_file;

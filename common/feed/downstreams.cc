@@ -296,7 +296,7 @@ void Downstreams::OnRequest(const server::Request& request) {
   std::string unread;
   net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
   stream->Write(websocket::SwitchingProtocols(*accept, kSubprotocol));
-  followers_.push_back(std::make_unique<Follower>(*this, next_source_++, std::move(stream)));
+  followers_.push_back(std::make_unique<Follower>(*this, request.connection, std::move(stream)));
   followers_.back()->Receive(unread);
 }
 
@@ -306,7 +306,7 @@ void Downstreams::Remove(Follower& follower) {
       std::find_if(followers_.begin(), followers_.end(), [&](const auto& each) { return each.get() == &follower; });
   loop_.DeleteLater(std::shared_ptr<Follower>(std::move(*found)));  // it may be on the stack
   followers_.erase(found);
-  http_.Release();
+  http_.Release(follower.source());
   on_important_change_();
 }
 

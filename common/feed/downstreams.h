@@ -45,8 +45,8 @@ class Downstreams : private server::HttpHandler {
   ~Downstreams() override;
 
   // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
-    return http_.Bind(address, reuse_port, tls);
+  Result<net::Address> Bind(const net::Address& address, server::PortOptions options) {
+    return http_.Bind(address, std::move(options));
   }
   Result<void> Listen() { return http_.Listen(); }
 
@@ -92,7 +92,6 @@ class Downstreams : private server::HttpHandler {
   std::vector<std::string> above_;
   std::function<void()> on_important_change_ = [] {};
   std::function<void(const history::Epoch&)> on_ahead_ = [](const history::Epoch&) {};
-  SourceId next_source_ = 1;
   Counters counters_;
   net::Timer heartbeat_;
 };

@@ -64,6 +64,7 @@ clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   options.unsent_bytes = limits.client_unsent_bytes;
   options.ping_interval = limits.client_ping_interval;
   options.http = HttpLimitsOf(limits, most);
+  options.http.per_address = limits.connections_per_address;
   return options;
 }
 
@@ -111,10 +112,17 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
 
 Node::~Node() { loop_.SetTurnEnd(nullptr); }
 
-Result<void> Node::Open() {
+Result<void> Node::TakePorts() {
   if (auto loaded = certificates_.Load(settings_); !loaded) return Error{loaded.error().text, EX_CONFIG};
   for (const config::Server& server : settings_.servers) {
     if (auto bound = Bind(server); !bound) return bound;
+  }
+  return {};
+}
+
+Result<void> Node::Open() {
+  if (bound_.empty()) {
+    if (auto taken = TakePorts(); !taken) return taken;
   }
   if (auto prepared = role_.Prepare(); !prepared) return prepared;
   if (auto listening = admin_->Listen(); !listening) return listening;
@@ -131,7 +139,10 @@ Result<void> Node::Bind(const config::Server& server) {
   auto addresses = net::ResolveNow(server.host, server.port);
   if (!addresses) return Error{server.where + ": " + addresses.error().text, 78};
   const net::Address& address = addresses->front();
-  const net::TlsContext* const tls = server.tls.empty() ? nullptr : certificates_.ForServer(server.tls);
+  server::PortOptions options;
+  options.reuse_port = server.type == config::ServerType::kClient && settings_.reuse_port;
+  options.tls = server.tls.empty() ? nullptr : certificates_.ForServer(server.tls);
+  options.proxies = server.proxies;
   Result<net::Address> bound = net::Address();
   switch (server.type) {
     case config::ServerType::kAdmin:
@@ -139,16 +150,16 @@ Result<void> Node::Bind(const config::Server& server) {
         const std::string notice = config::OpenAdminNotice(address.host(), server.access);
         if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
       }
-      bound = admin_->Bind(address, server.access, tls);
+      bound = admin_->Bind(address, server.access, options);
       break;
     case config::ServerType::kClient:
-      bound = clients_->Bind(address, settings_.reuse_port, tls);
+      bound = clients_->Bind(address, server.origins, options);
       break;
     case config::ServerType::kRepeater:
       if (!address.is_loopback() && !settings_.secrets && server.tls.ca.empty()) {
         return Error{server.where + ": " + config::OpenFeedProblem(address.ToString()), 78};
       }
-      bound = downstreams_->Bind(address, false, tls);
+      bound = downstreams_->Bind(address, options);
       break;
   }
   if (!bound) return Error{server.where + ": " + bound.error().text, bound.error().code};

@@ -60,7 +60,10 @@ class Node : private admin::StatusSource, private history::History::Observer {
   Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& role, admin::PublishHandler* publish);
   ~Node() override;
 
-  // Takes all ports, and opens those of operators and repeaters. Errors: `code` is the exit code of sysexits(3).
+  // Takes all ports, for which it may have to be root, and nothing else. Errors: `code` is the exit code of
+  // sysexits(3).
+  Result<void> TakePorts();
+  // Opens those of operators and repeaters, and takes them before, unless that was done. Errors likewise.
   Result<void> Open();
   // Opens the port of the browsers. Errors as Open().
   Result<void> OpenClients();

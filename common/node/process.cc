@@ -84,6 +84,14 @@ bool HoldsSecrets(const config::Settings& settings) {
 
 // The pid file comes last: of two nodes on the same ports, the second must leave that of the first alone.
 Result<void> Start(Node& node, const config::Settings& settings, std::unique_ptr<PidFile>* pid_file) {
+  if (auto taken = node.TakePorts(); !taken) return taken;
+  if (settings.user) {
+    if (auto became = BecomeUser(*settings.user); !became) {
+      return Error{"become " + settings.user->name + ": " + became.error().text, became.error().code};
+    }
+    node.log().Info("user", {{"name", settings.user->name}, {"uid", settings.user->uid}});
+  }
+  if (HoldsSecrets(settings)) ForbidCoreFiles();  // becoming another user may have allowed them
   if (auto opened = node.Open(); !opened) return opened;
   if (settings.pidfile.empty()) return {};
   auto written = PidFile::Write(settings.pidfile);
@@ -172,8 +180,12 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
     return EX_OK;
   }
   if (HoldsSecrets(settings)) ForbidCoreFiles();
-  for (const std::string& path : settings.log_paths) MakeFolderOf(path);
-  auto log = Log::Open(settings.log_paths, settings.log_level);
+  const auto open_log = [&] {
+    const ActingAs acting(settings.user ? &*settings.user : nullptr);  // who will open the files anew
+    for (const std::string& path : settings.log_paths) MakeFolderOf(path);
+    return Log::Open(settings.log_paths, settings.log_level);
+  };
+  auto log = open_log();
   if (!log) return Fail(role, log.error());
   return Run(settings, **log, make);
 }

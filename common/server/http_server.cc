@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "common/server/forwarded.h"
+
 namespace aphlict::server {
 
 namespace {
@@ -14,6 +16,10 @@ std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_s
 
 constexpr Duration kSweepInterval = milliseconds(500);
 constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer to be taken
+
+// Connections that are over their address's bound and still wait to be told so. More are closed without a word: they
+// hold descriptors that nobody counts.
+constexpr std::size_t kMostGoodbyes = 128;
 
 // Of what the parser finds, by the status that it is answered with.
 Refusal RefusalOf(int status) {
@@ -40,6 +46,8 @@ class HttpServer::Connection : public net::StreamHandler {
   std::size_t port() const { return port_; }
   const net::Stream* stream() const { return stream_.get(); }
   bool arriving() const { return requests_ == 0; }
+  // Whether the other end is a trusted proxy, which tells in each request whom it speaks for.
+  void SetForwarded() { forwarded_ = true; }
 
   void OnHandshake() override { ArriveNowOrLater({}); }
 
@@ -109,7 +117,8 @@ class HttpServer::Connection : public net::StreamHandler {
   void Refuse(Refusal refusal, const Error& error, std::vector<http::Header> headers = {}) {
     if (!stream_) return;
     waiting_ = false;
-    server_.CountRefusal(refusal, stream_->peer(), error);
+    unwelcome_ = refusal == Refusal::kPerAddress;
+    server_.CountRefusal(refusal, server_.PeerOf(id_), error);
     http::Response response = http::ErrorResponse(error.code, error.text);
     response.headers = std::move(headers);
     const bool head_request = parser_.state() != http::RequestParser::State::kHead && parser_.head().method == "HEAD";
@@ -132,7 +141,7 @@ class HttpServer::Connection : public net::StreamHandler {
     } else if (!parser_.started()) {
       // A connection that has not sent anything yet is on its head's time, one between requests may idle.
       if (now - since_ <= (requests_ == 0 ? limits.head_time : limits.idle_time)) return;
-      if (requests_ == 0) server_.CountRefusal(Refusal::kTooSlow, stream_->peer(), {"nothing was sent in time", 0});
+      if (requests_ == 0) server_.CountRefusal(Refusal::kTooSlow, server_.PeerOf(id_), {"nothing was sent in time", 0});
       Finish();
     } else if (parser_.state() == http::RequestParser::State::kHead) {
       if (now - since_ > limits.head_time)
@@ -166,6 +175,8 @@ class HttpServer::Connection : public net::StreamHandler {
       coming_.remove_prefix(*taken);
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
         since_ = Now();
+        if (forwarded_) CountForwarded();
+        if (!stream_) break;
         server_.handler_.OnHead({id_, port_, parser_.head()});
         if (!stream_) break;
       }
@@ -183,13 +194,17 @@ class HttpServer::Connection : public net::StreamHandler {
     processing_ = false;
   }
 
-  void CountTlsFailure(const std::string& reason) { server_.CountRefusal(Refusal::kTls, stream_->peer(), {reason, 0}); }
+  void CountTlsFailure(const std::string& reason) {
+    server_.CountRefusal(Refusal::kTls, server_.PeerOf(id_), {reason, 0});
+  }
+
+  void CountForwarded();
 
   void Finish() {
     if (!stream_) return;
     // Between requests there is nothing that a peer could fail to see.
     const bool idle = !parser_.started() && unread_.empty() && stream_->unsent() == 0;
-    if (idle) {
+    if (idle || (unwelcome_ && server_.loop_.lingering() >= kMostGoodbyes)) {
       stream_.reset();
     } else {
       server_.loop_.Linger(std::move(stream_));
@@ -206,8 +221,11 @@ class HttpServer::Connection : public net::StreamHandler {
   std::string_view coming_;  // what Process() has not come to yet
   Time since_;               // when the present part of a request began
   std::uint64_t requests_ = 0;
-  bool waiting_ = false;     // for the answer to a complete request
-  bool processing_ = false;  // Process() is on the stack
+  bool unwelcome_ = false;  // one too many of its address
+  bool forwarded_ = false;
+  std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
+  bool waiting_ = false;                  // for the answer to a complete request
+  bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack
 };
@@ -215,12 +233,12 @@ class HttpServer::Connection : public net::StreamHandler {
 // An address that the server listens on, or can again.
 class HttpServer::Port : private net::ListenerHandler {
  public:
-  Port(HttpServer& server, std::size_t index, bool reuse_port, const net::TlsContext* tls)
-      : server_(server), index_(index), reuse_port_(reuse_port), tls_(tls) {}
+  Port(HttpServer& server, std::size_t index, PortOptions options)
+      : server_(server), index_(index), options_(std::move(options)) {}
 
   // Errors as net::Listener::Bind.
   Result<void> Bind(const net::Address& address) {
-    auto listener = net::Listener::Bind(server_.loop_, address, reuse_port_, this);
+    auto listener = net::Listener::Bind(server_.loop_, address, options_.reuse_port, this);
     if (!listener) return listener.error();
     listener_ = std::move(*listener);
     address_ = listener_->local_address();
@@ -232,14 +250,11 @@ class HttpServer::Port : private net::ListenerHandler {
   const net::Address& address() const { return address_; }
   net::Listener* listener() { return listener_.get(); }
 
+  std::size_t index() const { return index_; }
+  const PortOptions& options() const { return options_; }
+
  private:
-  void OnConnection(int descriptor) override {
-    ++server_.counters_.accepted;
-    const ConnectionId id = server_.next_id_++;
-    server_.connections_.emplace(
-        id, std::make_unique<Connection>(server_, id, index_, net::Stream::Adopt(server_.loop_, descriptor, tls_)));
-    server_.UpdateListeners();
-  }
+  void OnConnection(int descriptor) override { server_.OnConnection(*this, descriptor); }
 
   void OnAcceptError(const std::string& reason) override {
     server_.log_.Error("accept_failed",
@@ -249,10 +264,15 @@ class HttpServer::Port : private net::ListenerHandler {
   HttpServer& server_;
   std::size_t index_;  // in HttpServer::ports_
   net::Address address_;
-  bool reuse_port_;
-  const net::TlsContext* tls_;               // null: plain
+  PortOptions options_;
   std::unique_ptr<net::Listener> listener_;  // null while the server does not listen
 };
+
+void HttpServer::Connection::CountForwarded() {
+  if (!by_proxy_) by_proxy_ = server_.AddressOf(id_);
+  const std::vector<net::Network>& trusted = server_.ports_[port_]->options().proxies.networks;
+  server_.CountAddress(*this, ForwardedFor(parser_.head().headers, *by_proxy_, trusted));
+}
 
 HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler)
     : loop_(loop), name_(std::move(name)), limits_(limits), log_(log), handler_(handler), sweep_(loop, [this] {
@@ -264,8 +284,8 @@ HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limi
 
 HttpServer::~HttpServer() = default;
 
-Result<net::Address> HttpServer::Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls) {
-  auto port = std::make_unique<Port>(*this, ports_.size(), reuse_port, tls);
+Result<net::Address> HttpServer::Bind(const net::Address& address, PortOptions options) {
+  auto port = std::make_unique<Port>(*this, ports_.size(), std::move(options));
   if (auto bound = port->Bind(address); !bound) return bound.error();
   ports_.push_back(std::move(port));
   return ports_.back()->address();
@@ -293,6 +313,7 @@ void HttpServer::StopListening() {
 
 void HttpServer::Shutdown() {
   StopListening();
+  while (!announced_.empty()) DropAnnounced(announced_.begin()->first);
   for (const ConnectionId id : Ids()) {
     if (const auto found = connections_.find(id); found != connections_.end()) found->second->FinishUnlessWaiting();
   }
@@ -324,14 +345,16 @@ net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread)
   if (found == connections_.end()) return nullptr;
   net::StreamPtr stream = found->second->Upgrade(unread);
   ++upgraded_;  // first: in between, there must not seem to be room for one more
-  Remove(*found->second);
+  loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
+  connections_.erase(found);
   stream->SetHandler(nullptr);
   stream->ResumeReading();
   return stream;
 }
 
-void HttpServer::Release() {
+void HttpServer::Release(ConnectionId connection) {
   --upgraded_;
+  Leave(connection);
   UpdateListeners();
 }
 
@@ -350,8 +373,16 @@ void HttpServer::ContinueArrivals() {
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {
+  if (const auto known = addresses_.find(connection); known != addresses_.end()) {
+    return net::AddressOf(known->second.bytes, known->second.port);
+  }
   const auto found = connections_.find(connection);
   return found == connections_.end() ? net::Address() : found->second->stream()->peer();
+}
+
+std::string HttpServer::PeerOf(ConnectionId connection) const {
+  const net::Address address = AddressOf(connection);
+  return address.port() == 0 ? address.host() : address.ToString();  // X-Forwarded-For has no port
 }
 
 net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
@@ -361,12 +392,79 @@ net::Address HttpServer::LocalAddressOf(ConnectionId connection) const {
   return bound.is_wildcard() ? found->second->stream()->local() : bound;
 }
 
-void HttpServer::CountRefusal(Refusal refusal, const net::Address& peer, const Error& error) {
+void HttpServer::OnConnection(const Port& port, int descriptor) {
+  ++counters_.accepted;
+  const ConnectionId id = next_id_++;
+  const bool trusts = !port.options().proxies.networks.empty();
+  if (!trusts && limits_.per_address == 0) {
+    Add(id, port, descriptor);
+  } else if (const net::Address peer = net::PeerOf(descriptor);
+             !net::AnyContains(port.options().proxies.networks, peer)) {
+    CountAddress(Add(id, port, descriptor), peer);
+  } else if (!port.options().proxies.proxy_protocol) {
+    Add(id, port, descriptor).SetForwarded();
+  } else {
+    announced_.emplace(id, std::make_unique<net::ProxyReader>(loop_, descriptor, [this, id, &port](const auto& header) {
+                         OnAnnounced(id, port, header);
+                       }));
+  }
+  UpdateListeners();
+}
+
+HttpServer::Connection& HttpServer::Add(ConnectionId id, const Port& port, int descriptor) {
+  auto connection =
+      std::make_unique<Connection>(*this, id, port.index(), net::Stream::Adopt(loop_, descriptor, port.options().tls));
+  return *connections_.emplace(id, std::move(connection)).first->second;
+}
+
+void HttpServer::OnAnnounced(ConnectionId id, const Port& port, const Result<net::ProxyHeader>& header) {
+  net::ProxyReader& reader = *announced_.at(id);
+  const net::Address proxy = reader.peer();
+  if (!header) {
+    if (header.error().code == 0) CountRefusal(Refusal::kProxyHeader, proxy.ToString(), {header.error().text, 0});
+    return DropAnnounced(id);
+  }
+  const net::Address address = header->source.value_or(proxy);
+  Connection& connection = Add(id, port, reader.Take());
+  DropAnnounced(id);
+  // The address that one proxy has told may be that of the next.
+  if (net::AnyContains(port.options().proxies.networks, address)) connection.SetForwarded();
+  CountAddress(connection, address);
+}
+
+void HttpServer::DropAnnounced(ConnectionId id) {
+  const auto found = announced_.find(id);
+  loop_.DeleteLater(std::shared_ptr<net::ProxyReader>(std::move(found->second)));  // it may be on the stack
+  announced_.erase(found);
+  UpdateListeners();
+}
+
+void HttpServer::CountAddress(Connection& connection, const net::Address& address) {
+  if (Enter(connection.id(), address)) return;
+  connection.Refuse(Refusal::kPerAddress, {"too many connections of this address (connections.per.address)", 429});
+}
+
+bool HttpServer::Enter(ConnectionId id, const net::Address& address) {
+  Leave(id);
+  addresses_[id] = {net::BytesOf(address), address.port()};
+  if (limits_.per_address == 0) return true;
+  return ++per_address_[net::HolderOf(address)] <= limits_.per_address;
+}
+
+void HttpServer::Leave(ConnectionId id) {
+  const auto known = addresses_.find(id);
+  if (known == addresses_.end()) return;
+  const auto count = per_address_.find(net::HolderOf(net::AddressOf(known->second.bytes, 0)));
+  if (count != per_address_.end() && --count->second == 0) per_address_.erase(count);
+  addresses_.erase(known);
+}
+
+void HttpServer::CountRefusal(Refusal refusal, const std::string& peer, const Error& error) {
   counters_.refused.Add(refusal);
   std::int64_t suppressed = 0;
   if (!log_limiters_[static_cast<std::size_t>(refusal)].Allow(Seconds(Now()), &suppressed)) return;
   log_.Warning("request_refused", {{"listener", name_},
-                                   {"peer", peer.ToString()},
+                                   {"peer", peer},
                                    {"status", error.code},
                                    {"kind", RefusalName(refusal)},
                                    {"reason", error.text},
@@ -377,18 +475,29 @@ void HttpServer::Remove(Connection& connection) {
   const auto found = connections_.find(connection.id());
   loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
   connections_.erase(found);
+  Leave(connection.id());
   UpdateListeners();
 }
 
 void HttpServer::Sweep() {
   const Time now = Now();
+  std::vector<ConnectionId> silent;
+  for (const auto& [id, reader] : announced_) {
+    if (now - reader->since() > limits_.head_time) silent.push_back(id);
+  }
+  for (const ConnectionId id : silent) {
+    CountRefusal(Refusal::kTooSlow, announced_.at(id)->peer().ToString(),
+                 {"the PROXY header did not arrive in time", 0});
+    DropAnnounced(id);
+  }
   for (const ConnectionId id : Ids()) {
     if (const auto found = connections_.find(id); found != connections_.end()) found->second->CheckTime(now);
   }
 }
 
 std::size_t HttpServer::arriving() const {
-  return static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(),
+  return announced_.size() +
+         static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(),
                                                 [](const auto& each) { return each.second->arriving(); }));
 }
 

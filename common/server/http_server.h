@@ -13,13 +13,17 @@
 #include <vector>
 
 #include "common/base/log.h"
+#include "common/base/siphash.h"
 #include "common/base/time.h"
 #include "common/http/parser.h"
 #include "common/http/response.h"
 #include "common/net/listener.h"
+#include "common/net/network.h"
+#include "common/net/proxy_reader.h"
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
 #include "common/server/refusal.h"
+#include "common/server/trusted_proxies.h"
 
 namespace aphlict::server {
 
@@ -56,6 +60,9 @@ struct HttpLimits {
   Duration body_time = seconds(60);   // for the body; past it 408
   Duration idle_time = seconds(120);  // between requests; past it the connection is closed
   std::size_t connections = 1024;     // upgraded ones included; what is over waits in the kernel's queue
+  // Of one address (IPv6: of one /64), upgraded ones included; past it 429, and 0: no such bound. Those who come
+  // through a proxy that is not trusted are all of one address.
+  std::size_t per_address = 0;
   // Of a turn of the loop, for first requests, so that a herd does not keep it from everybody else; what is over goes
   // on at the turn's end and in the next ones, which then begin at once. Who bounds it calls ContinueArrivals().
   Duration arrival_time = Duration::max();
@@ -67,6 +74,12 @@ struct HttpCounters {
   RefusalCounts refused;
 };
 
+struct PortOptions {
+  bool reuse_port = false;               // shared with other processes of the same user
+  const net::TlsContext* tls = nullptr;  // its connections have TLS; outlives the server
+  TrustedProxies proxies = {};
+};
+
 class HttpServer {
  public:
   // `name` is what the log calls it ("admin"). `log` and `handler` outlive the server.
@@ -75,9 +88,8 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Takes one more address, for connections with TLS if there is a context, which outlives the server. Errors as
-  // net::Listener::Bind.
-  Result<net::Address> Bind(const net::Address& address, bool reuse_port, const net::TlsContext* tls = nullptr);
+  // Takes one more address. Errors as net::Listener::Bind.
+  Result<net::Address> Bind(const net::Address& address, PortOptions options = {});
   // Begins to accept on all of them, again after StopListening(), too. Errors as net::Listener::Bind and Start.
   Result<void> Listen();
   // Takes no more connections. What is in the kernel's queues is accepted first.
@@ -96,21 +108,22 @@ class HttpServer {
   void Refuse(ConnectionId connection, Refusal refusal, const Error& error, std::vector<http::Header> headers = {});
 
   // Takes the connection out of the server: its stream, and the bytes that came behind the request. It counts
-  // as a connection until Release() is called. Null when the connection has gone.
+  // as a connection until Release() is called with its id. Null when the connection has gone.
   net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
-  void Release();
+  void Release(ConnectionId connection);
 
   // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
   void ContinueArrivals();
 
-  // The address of a connection's other end, or an empty one.
+  // Who is at a connection's other end: behind a trusted proxy, whom that tells of. An empty address when it has gone;
+  // of one that was upgraded, also where it is the other end of its stream.
   net::Address AddressOf(ConnectionId connection) const;
   // The same in text, or "unknown".
-  std::string PeerOf(ConnectionId connection) const { return AddressOf(connection).ToString(); }
+  std::string PeerOf(ConnectionId connection) const;
   // The address of this end of a connection, which is not the port's where that takes any, or an empty one.
   net::Address LocalAddressOf(ConnectionId connection) const;
 
-  std::size_t connections() const { return connections_.size() + upgraded_; }
+  std::size_t connections() const { return connections_.size() + announced_.size() + upgraded_; }
   // Those that have not asked for anything yet.
   std::size_t arriving() const;
   const HttpCounters& counters() const { return counters_; }
@@ -119,9 +132,29 @@ class HttpServer {
   class Connection;
   class Port;
 
+  // An address as it is kept while it is needed: where connections are counted by it, or a proxy has told it.
+  struct KnownAddress {
+    net::AddressBytes bytes;
+    std::uint16_t port;
+  };
+  struct HashAddress {
+    std::size_t operator()(const net::AddressBytes& bytes) const {
+      return KeyedHash()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    }
+  };
+
+  void OnConnection(const Port& port, int descriptor);
+  Connection& Add(ConnectionId id, const Port& port, int descriptor);
+  // Refuses a connection that is one too many of its address.
+  void CountAddress(Connection& connection, const net::Address& address);
+  // Keeps the address, and counts the connection under it. Returns false when it is one too many; it counts then, too.
+  bool Enter(ConnectionId id, const net::Address& address);
+  void Leave(ConnectionId id);
+  void OnAnnounced(ConnectionId id, const Port& port, const Result<net::ProxyHeader>& header);
+  void DropAnnounced(ConnectionId id);
   // Whether the turn has time left for arrivals.
   bool HasArrivalTime();
-  void CountRefusal(Refusal refusal, const net::Address& peer, const Error& error);
+  void CountRefusal(Refusal refusal, const std::string& peer, const Error& error);
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();
@@ -134,6 +167,9 @@ class HttpServer {
   HttpHandler& handler_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::unordered_map<ConnectionId, std::unique_ptr<Connection>> connections_;
+  std::unordered_map<ConnectionId, std::unique_ptr<net::ProxyReader>> announced_;  // before the proxy's header
+  std::unordered_map<ConnectionId, KnownAddress> addresses_;
+  std::unordered_map<net::AddressBytes, std::uint32_t, HashAddress> per_address_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
   std::deque<ConnectionId> arrivals_;        // those whose first bytes wait for their turn

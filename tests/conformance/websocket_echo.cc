@@ -35,7 +35,7 @@ class EchoServer : private server::HttpHandler {
       : loop_(loop), readers_(websocket::Role::kServer, kReaderLimits), http_(loop, "echo", {}, log, *this) {}
 
   Result<net::Address> Listen(const net::Address& address) {
-    auto bound = http_.Bind(address, false);
+    auto bound = http_.Bind(address);
     if (!bound) return bound;
     if (auto listening = http_.Listen(); !listening) return listening.error();
     return bound;
@@ -44,7 +44,7 @@ class EchoServer : private server::HttpHandler {
  private:
   class Echo : public server::WebSocketHandler {
    public:
-    Echo(EchoServer& owner, std::uint64_t id, net::StreamPtr stream)
+    Echo(EchoServer& owner, server::ConnectionId id, net::StreamPtr stream)
         : owner_(owner), id_(id), connection_(std::move(stream), websocket::Role::kServer, owner.readers_, *this) {}
 
     void Receive(std::string_view bytes) { connection_.Receive(bytes); }
@@ -60,7 +60,7 @@ class EchoServer : private server::HttpHandler {
 
    private:
     EchoServer& owner_;
-    std::uint64_t id_;
+    server::ConnectionId id_;
     server::WebSocketConnection connection_;
   };
 
@@ -74,22 +74,21 @@ class EchoServer : private server::HttpHandler {
     std::string unread;
     net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
     stream->Write(websocket::SwitchingProtocols(*accept, ""));
-    const std::uint64_t id = next_id_++;
+    const server::ConnectionId id = request.connection;
     const auto echo = std::make_shared<Echo>(*this, id, std::move(stream));
     echoes_.emplace(id, echo);
     echo->Receive(unread);
   }
 
-  void Remove(std::uint64_t id) {
+  void Remove(server::ConnectionId id) {
     loop_.DeleteLater(std::move(echoes_.extract(id).mapped()));  // it is on the stack
-    http_.Release();
+    http_.Release(id);
   }
 
   net::Loop& loop_;
   websocket::ReaderPool readers_;
   server::HttpServer http_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<Echo>> echoes_;
-  std::uint64_t next_id_ = 1;
+  std::unordered_map<server::ConnectionId, std::shared_ptr<Echo>> echoes_;
 };
 
 int Fail(int code, const std::string& text) {

@@ -13,7 +13,10 @@ constexpr master::PublishLimits kLimits{.json_depth = 12, .subscribers = 6};
 
 std::string Describe(const master::Publish& publish) {
   std::string text = "uniqueID " + publish.unique_id;
-  for (const auto& subscriber : publish.subscribers) text += "\nsubscriber " + subscriber;
+  publish.subscribers.ForEach([&](std::string_view subscriber) {
+    text += "\nsubscriber " + std::string(subscriber);
+    return true;
+  });
   return text;
 }
 
@@ -31,7 +34,7 @@ std::optional<master::Publish> PublishOf(const SlowJson& root) {
     if (static_cast<std::size_t>(strings) > kLimits.subscribers) return std::nullopt;
   }
   master::Publish publish;
-  for (const SlowJson& each : subscribers.elements) publish.subscribers.push_back(each.text);
+  for (const SlowJson& each : subscribers.elements) publish.subscribers.Add(each.text);
   if (IsString(root["uniqueID"])) publish.unique_id = root["uniqueID"].text;
   return publish;
 }

@@ -36,7 +36,7 @@ class Server : private HttpHandler {
 
   explicit Server(const HttpLimits& limits = {})
       : log_(Log::ForTest(&lines)), http(loop, "test", limits, *log_, *this) {
-    const auto bound = http.Bind(*net::Address::Parse("127.0.0.1", 0), false);
+    const auto bound = http.Bind(*net::Address::Parse("127.0.0.1", 0));
     REQUIRE(bound);
     address = *bound;
     REQUIRE(http.Listen());
@@ -560,7 +560,7 @@ TEST_CASE("an upgraded connection is handed over with what came behind the reque
   server.Answer(0);
   CHECK(server.http.connections() == 1);
   stream.reset();
-  server.http.Release();
+  server.http.Release(server.asked[0].connection);
   CHECK(server.http.connections() == 0);
   CHECK(server.asked.size() == 1);
 }
@@ -586,7 +586,7 @@ TEST_CASE("upgraded connections count until they are released, also in the turn 
   CHECK(server.http.counters().accepted == 2);
   for (std::size_t gone = 1; gone <= 3; ++gone) {
     streams[gone - 1].reset();
-    server.http.Release();
+    server.http.Release(server.asked[gone - 1].connection);
     REQUIRE(server.RunUntilAsked(2 + gone));
     server.loop.RunFor(milliseconds(20));
     CHECK(server.asked.size() == 2 + gone);

@@ -140,6 +140,20 @@ CONFIGURATION = [
     REPEATER + b'{"servers": [{"type": "admin", "port": "1", "listen": "[::]"}, 7], "limits": {"head.bytes": -1}}',
 ]
 
+V2 = b"\r\n\r\n\0\r\nQUIT\n"
+PROXY_HEADER = [
+    b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n",
+    b"PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n",
+    b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n",
+    b"PROXY TCP4 192.0.2.1 198.51.100.1 056324 443\r\n",
+    V2 + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 1, 198, 51, 100, 1]) + b"\xdc\x04\x01\xbb\x16\x03\x01",
+    V2 + b"\x21\x21\x00\x24" + bytes(range(32)) + b"\xdc\x04\x01\xbb",
+    V2 + b"\x21\x11\x00\x14" + bytes(12) + b"\x04\x00\x05hello",
+    V2 + b"\x20\x00\x00\x00GET",
+    V2 + b"\x21\x31\x00\xd8" + bytes(216),
+    V2 + b"\x21\x11\xff\xff" + bytes(12),
+]
+
 SEEDS = {
     "http_request": HTTP_REQUEST,
     "handshake_response": HANDSHAKE_RESPONSE,
@@ -147,5 +161,6 @@ SEEDS = {
     "publish": PUBLISH,
     "client_command": CLIENT_COMMAND,
     "feed_messages": FEED_MESSAGES,
+    "proxy_header": PROXY_HEADER,
     "configuration": CONFIGURATION,
 }

@@ -64,10 +64,12 @@ Parsed ParseText(std::string_view line, std::size_t size) {
 }
 
 Parsed ParseVersion1(std::string_view bytes) {
-  const std::size_t end = bytes.substr(0, kMostTextBytes).find("\r\n");
-  if (end != std::string_view::npos) return ParseText(bytes.substr(kText.size(), end - kText.size()), end + 2);
+  const std::size_t end = bytes.substr(0, kMostTextBytes).find('\n');
+  if (end != std::string_view::npos) {
+    if (bytes[end - 1] != '\r') return Wrong("a line that does not end with CR LF");
+    return ParseText(bytes.substr(kText.size(), end - 1 - kText.size()), end + 1);
+  }
   if (bytes.size() >= kMostTextBytes) return Wrong("longer than 107 bytes");
-  if (bytes.find('\n') != std::string_view::npos) return Wrong("a line that does not end with CR LF");
   return std::optional<ProxyHeader>();
 }
 

@@ -82,6 +82,7 @@ TEST_CASE("a wrong line is refused") {
   }
   CHECK(line("TCP6 192.0.2.1 192.0.2.2 1 2") == start + "an address is not of the family");
   CHECK(Read("PROXY TCP4 192.0.2.1 198.51.100.7 1 2\n") == start + "a line that does not end with CR LF");
+  CHECK(Read("PROXY UNKNOWN a\nb\r\n") == start + "a line that does not end with CR LF");
   CHECK(Read("PROXY " + std::string(101, 'f')) == start + "longer than 107 bytes");
   CHECK(Read("PROXY UNKNOWN " + std::string(92, 'f') + "\r\n") == start + "longer than 107 bytes");
 }

@@ -191,6 +191,7 @@ void Clients::OnRequest(const server::Request& request) {
   if (!audience) audience = std::make_unique<Audience>(Audience{instance, {}, 0});
   std::string unread;
   net::StreamPtr stream = http_.Upgrade(request.connection, &unread);
+  stream->Yield();
   stream->Write(websocket::SwitchingProtocols(*accept, ""));
   clients_.push_back(std::make_unique<Client>(*this, request.connection, *audience, std::move(stream)));
   Client& client = *clients_.back();

@@ -19,6 +19,9 @@ HandlePtr<Handle> MakeHandle(void* data, Init init) {
   return HandlePtr<Handle>(handle);
 }
 
+// Of a turn, for all streams that yield together. What one read brings is dealt with whole, whatever it takes.
+constexpr Duration kReadTime = milliseconds(2);
+
 std::uint64_t ToMilliseconds(Duration duration) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(duration).count()));
 }
@@ -116,6 +119,23 @@ void Loop::EndTurn() {
   dirty_.clear();
   deleted_later_.clear();
   ++turn_;
+}
+
+bool Loop::MayRead(std::uint8_t* round) {
+  const Time now = Now();
+  if (read_turn_ != turn_) {
+    read_turn_ = turn_;
+    reading_since_ = now;
+    if (!some_wait_) ++round_;
+    some_wait_ = false;
+  }
+  if (*round == round_) return false;  // it is not lost: the poll says it again in the next turn
+  if (now - reading_since_ > kReadTime) {
+    some_wait_ = true;
+    return false;
+  }
+  *round = round_;
+  return true;
 }
 
 void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(std::move(object)); }

@@ -43,6 +43,11 @@ class Loop {
   // From the work at a turn's end: there is more to do, so the next turn does not wait for input.
   void TurnAgain() { again_ = true; }
 
+  // Whether a stream that yields (Stream::Yield) may read now. All of them together get a part of each turn, so that
+  // whoever else has something to say is heard soon, and each gets one read before any gets its second. `round` is the
+  // stream's, and remembers in which it had its last.
+  bool MayRead(std::uint8_t* round);
+
   // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
   // been given some already (`uv__io_poll`: as long as each answer is full).
   std::uint64_t turn() const { return turn_; }
@@ -87,6 +92,11 @@ class Loop {
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;
   std::uint64_t turn_ = 0;
+  // Of the streams that yield: the turn in which they have read, since when, whether some had to wait, and the round.
+  std::uint64_t read_turn_ = 0;
+  Time reading_since_{};
+  bool some_wait_ = false;
+  std::uint8_t round_ = 1;
   std::function<void()> turn_end_;
   std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
   std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;

@@ -285,6 +285,7 @@ void Stream::OnEvents(int status, int events) {
   if ((events & UV_READABLE) == 0) return;
   if (paused_) return UpdateInterest();
   if (accepted_ && handshaking_) return handler_->OnHandshake();
+  if (yields_ && !loop().MayRead(&round_)) return;
   ReadOnce();
 }
 

@@ -90,6 +90,10 @@ class Stream {
   // Asks for one OnDrained().
   void NotifyWhenDrained();
 
+  // For streams of which there are very many, and of whose other ends nobody knows anything: they read when the loop
+  // has time for them (Loop::MayRead), after those that do not yield.
+  void Yield() { yields_ = true; }
+
   void PauseReading();
   void ResumeReading();
 
@@ -142,6 +146,7 @@ class Stream {
   std::uint32_t dirty_index_ = kClean;  // its place in Loop::dirty_
   int descriptor_;
   std::uint8_t interest_ = 0;  // the events that poll_ watches
+  std::uint8_t round_ = 0;     // in which it has read, where it yields
   bool connecting_ : 1 = false;
   bool closed_ : 1 = false;
   bool paused_ : 1 = false;
@@ -151,6 +156,7 @@ class Stream {
   bool read_ended_ : 1 = false;
   bool ended_ : 1 = false;
   bool accepted_ : 1 = false;
+  bool yields_ : 1 = false;
   bool handshaking_ : 1 = false;  // of TLS
 
   static constexpr std::uint32_t kClean = 0xffffffff;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -579,6 +580,45 @@ TEST_CASE("a stream that has nothing left to wait for does not linger") {
   CHECK(connected.ReceiveAtPeer(6) == "answer");
   REQUIRE(connected.loop.RunUntil([&] { return connected.peer().AtEnd(); }));
   CHECK(connected.loop.RunUntil([&] { return connected.loop->lingering() == 0; }, milliseconds(500)));
+}
+
+TEST_CASE("streams that yield share a part of each turn, and each is heard before another is heard again") {
+  TestLoop loop;
+  struct Busy {
+    explicit Busy(Loop& l) : owner(Stream::Adopt(l, pair.descriptor)) {}
+    SocketPair pair;
+    Owner owner;
+  };
+  std::vector<std::unique_ptr<Busy>> all;
+  std::vector<int> order;
+  for (int i = 0; i < 10; ++i) {
+    all.push_back(std::make_unique<Busy>(loop));
+    Busy& busy = *all.back();
+    busy.owner.stream->Yield();
+    busy.owner.on_bytes = [&order, i] {
+      order.push_back(i);
+      for (const Time until = Now() + milliseconds(1); Now() < until;) continue;
+    };
+    busy.pair.peer.Send(Long(1'000'000));  // many reads
+  }
+  SocketPair pair;
+  Owner first(Stream::Adopt(loop, pair.descriptor));
+  std::vector<std::size_t> heard;  // how many of the busy were heard before each of its bytes
+  first.on_bytes = [&] {
+    heard.push_back(order.size());
+    if (heard.size() < 5) pair.peer.Send("x");
+  };
+  pair.peer.Send("x");
+  REQUIRE(loop.RunUntil([&] { return heard.size() == 5 && order.size() >= 40; }));
+  // Of those that take a millisecond each, a few have room in a turn, and it is heard in every turn.
+  for (std::size_t i = 1; i < heard.size(); ++i) CHECK(heard[i] - heard[i - 1] <= 4);
+  // In ten reads in a row that begin a round, each was heard once.
+  for (std::size_t round = 0; round < 4; ++round) {
+    std::vector<int> ten(order.begin() + static_cast<std::ptrdiff_t>(round * 10),
+                         order.begin() + static_cast<std::ptrdiff_t>(round * 10 + 10));
+    std::sort(ten.begin(), ten.end());
+    CHECK(ten == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  }
 }
 
 }  // namespace

@@ -3,23 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <sstream>
 
+#include "common/base/file.h"
+#include "common/http/head.h"
 #include "common/net/address.h"
 
 namespace aphlict::admin {
-
-namespace {
-
-std::string Lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
-}  // namespace
 
 std::vector<std::string> LoopbackNamesIn(std::string_view hosts_file) {
   std::vector<std::string> names;
@@ -30,27 +20,26 @@ std::vector<std::string> LoopbackNamesIn(std::string_view hosts_file) {
     if (!(words >> word)) continue;
     const auto address = net::Address::Parse(word, 0);
     if (!address || !address->is_loopback()) continue;
-    while (words >> word) names.push_back(Lower(word));
+    while (words >> word) names.push_back(http::ToLower(word));
   }
   return names;
 }
 
 std::vector<std::string> NamesOfThisHost() {
-  std::ifstream file("/etc/hosts");
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  std::vector<std::string> names = LoopbackNamesIn(text.str());
+  const auto hosts = ReadWholeFile("/etc/hosts");
+  std::vector<std::string> names;
+  if (hosts) names = LoopbackNamesIn(*hosts);
   char own[256] = {};
-  if (gethostname(own, sizeof(own) - 1) == 0 && own[0] != '\0') names.push_back(Lower(own));
+  if (gethostname(own, sizeof(own) - 1) == 0 && own[0] != '\0') names.push_back(http::ToLower(own));
   return names;
 }
 
 std::string HostOf(std::string_view header) {
   if (header.starts_with('[')) {
     const std::size_t end = header.find(']');
-    return Lower(std::string(header.substr(1, end == std::string_view::npos ? end : end - 1)));
+    return http::ToLower(std::string(header.substr(1, end == std::string_view::npos ? end : end - 1)));
   }
-  std::string host = Lower(std::string(header.substr(0, header.find(':'))));
+  std::string host = http::ToLower(std::string(header.substr(0, header.find(':'))));
   if (host.ends_with('.')) host.pop_back();
   return host;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "common/base/counts.h"
 #include "common/websocket/frame.h"
 
 namespace aphlict::clients {
@@ -59,14 +60,6 @@ inline const ClientEndInfo& InfoOf(ClientEnd end) {
 // What a close code says that the connection was closed with, by either side.
 ClientEnd EndOfCode(std::uint16_t code);
 
-// How often, by reason.
-class ClientEndCounts {
- public:
-  void Add(ClientEnd end) { ++counts_[static_cast<std::size_t>(end)]; }
-  std::uint64_t of(ClientEnd end) const { return counts_[static_cast<std::size_t>(end)]; }
-
- private:
-  std::array<std::uint64_t, kClientEnds> counts_{};
-};
+using ClientEndCounts = Counts<ClientEnd, kClientEnds>;
 
 }  // namespace aphlict::clients

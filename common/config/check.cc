@@ -92,8 +92,7 @@ std::vector<Error> CheckAddresses(const Settings& settings) {
     }
     const net::Address& address = addresses->front();
     // Of an address in text, this has been said without looking it up.
-    if (server.type == ServerType::kRepeater && settings.secret_file.empty() && server.tls.ca.empty() &&
-        !address.is_loopback() && !net::Address::Parse(server.host, 0)) {
+    if (IsOpenFeed(settings, server) && !address.is_loopback() && !net::Address::Parse(server.host, 0)) {
       problems.push_back({server.where + ": " + OpenFeedProblem(address.ToString()), EX_CONFIG});
     }
   }

@@ -9,11 +9,10 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <fstream>
 #include <optional>
 #include <sstream>
 
+#include "common/base/file.h"
 #include "common/config/check.h"
 #include "common/net/address.h"
 
@@ -179,8 +178,7 @@ void CheckWhole(const Settings& settings, std::vector<std::string>* problems) {
         problems->push_back(server.where + ": port " + std::to_string(server.port) + " is also that of " + other.where);
       }
     }
-    if (server.type == ServerType::kRepeater && !IsLoopback(server.host) && settings.secret_file.empty() &&
-        server.tls.ca.empty()) {
+    if (IsOpenFeed(settings, server) && !IsLoopback(server.host)) {
       problems->push_back(server.where + ": " + OpenFeedProblem(server.host));
     }
   }
@@ -235,6 +233,10 @@ std::string_view ServerTypeName(ServerType type) {
       return "repeater";
   }
   return "unknown";
+}
+
+bool IsOpenFeed(const Settings& settings, const Server& server) {
+  return server.type == ServerType::kRepeater && settings.secret_file.empty() && server.tls.ca.empty();
 }
 
 std::string OpenFeedProblem(const std::string& host) {
@@ -311,15 +313,12 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   std::vector<std::string> problems;
   std::vector<ServerType> off;
   if (!options.file.empty()) {
-    errno = 0;
-    std::ifstream file(options.file, std::ios::binary);
-    std::ostringstream text;
-    if (file) text << file.rdbuf();
-    if (!file || errno == EISDIR) {
-      return Exit(errno == EACCES ? EX_NOPERM : EX_CONFIG,
-                  program + ": " + options.file + ": " + std::strerror(errno == 0 ? EIO : errno) + "\n");
+    const auto text = ReadWholeFile(options.file);
+    if (!text) {
+      return Exit(text.error().code == EACCES ? EX_NOPERM : EX_CONFIG,
+                  program + ": " + options.file + ": " + text.error().text + "\n");
     }
-    off = ReadFile(options.file, text.str(), &settings, &problems);
+    off = ReadFile(options.file, *text, &settings, &problems);
   }
   const std::vector<std::string>* const texts[] = {&options.admin, &options.clients, &options.repeaters};
   const auto defaults = DefaultsOf(role);

@@ -32,7 +32,9 @@ Invocation Load(Role role, int argc, const char* const* argv);
 std::vector<ServerType> ReadFile(std::string_view file, std::string_view text, Settings* settings,
                                  std::vector<std::string>* problems);
 
-// Why the feed may not be offered on `host`, which others than this one reach, while nothing keeps strangers from it.
+// Whether a server is a feed that lets everybody in who reaches it.
+bool IsOpenFeed(const Settings& settings, const Server& server);
+// Why such a feed may not be offered on `host`, which others than this one reach.
 std::string OpenFeedProblem(const std::string& host);
 
 // What everybody may do who reaches an admin port on `host`, for a warning; empty where that is nobody else than this

@@ -81,10 +81,8 @@ void UpstreamConnection::OnBytes(std::string_view bytes) {
     const std::string reason = RefusalText(accepted.error().text, std::string_view(response_).substr(end + 4));
     const int status = head->status;
     if (status != 401 && status != 403) return Lose("refused: " + reason);
-    if (std::exchange(lost_, true)) return;
-    timer_.Stop();
-    stream_.reset();
-    return handler_.OnRefused(status, reason);
+    if (LetGo()) handler_.OnRefused(status, reason);
+    return;
   }
   const std::string unread = response_.substr(end + 4);
   response_ = {};
@@ -152,10 +150,14 @@ void UpstreamConnection::Fail(std::string_view reason) {
 }
 
 void UpstreamConnection::Lose(const std::string& reason) {
-  if (std::exchange(lost_, true)) return;
+  if (LetGo()) handler_.OnLost(reason);
+}
+
+bool UpstreamConnection::LetGo() {
+  if (std::exchange(lost_, true)) return false;
   timer_.Stop();
   stream_.reset();
-  handler_.OnLost(reason);
+  return true;
 }
 
 }  // namespace aphlict::feed

@@ -70,6 +70,8 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
   void CheckTime();
   void Fail(std::string_view reason);
   void Lose(const std::string& reason);
+  // Returns whether there was anything to let go of: the handler is told once.
+  bool LetGo();
 
   net::Loop& loop_;
   http::Url url_;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
-#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -18,12 +17,6 @@ char ToLower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' +
 bool IsAlphanumeric(char c) {
   const char lower = ToLower(c);
   return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9');
-}
-
-std::string_view TrimWhiteSpace(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
 // What comes before the next `separator` in `*rest`, which then begins behind it, or is empty.
@@ -157,6 +150,17 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return ToLower(x) == ToLower(y); });
 }
 
+std::string_view TrimWhiteSpace(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::string ToLower(std::string text) {
+  for (char& c : text) c = ToLower(c);
+  return text;
+}
+
 std::string PercentDecode(std::string_view text) {
   std::string decoded;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -192,8 +196,7 @@ Result<Url> ParseUrl(std::string_view text) {
   if (scheme == std::string_view::npos) {
     return Error{"no scheme: the URL must begin with http://, https://, ws:// or wss://"};
   }
-  std::transform(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(scheme), std::back_inserter(url.scheme),
-                 ToLower);
+  url.scheme = ToLower(std::string(text.substr(0, scheme)));
   if (url.scheme != "http" && url.scheme != "ws" && !url.secure()) {
     return Error{"unknown scheme: the URL must begin with http://, https://, ws:// or wss://"};
   }

@@ -77,6 +77,10 @@ struct ResponseHead {
 };
 
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
+// Of ASCII; what else there is stays as it is.
+std::string ToLower(std::string text);
+// Without the spaces and tabs at both ends (RFC 9110 section 5.6.3: OWS).
+std::string_view TrimWhiteSpace(std::string_view text);
 
 // Decodes application/x-www-form-urlencoded text: %XX to the byte, '+' to a space; a '%' without two hex
 // digits stays.

@@ -1,6 +1,7 @@
 #include "common/http/origin.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/http/head.h"
 
@@ -17,9 +18,7 @@ Result<Url> ParseOrigin(std::string_view text) {
   if (url->scheme != "http" && url->scheme != "https") return Error{"an origin begins with http:// or https://"};
   const std::size_t authority = text.find("://") + 3;
   if (text.find_first_of("/?", authority) != std::string_view::npos) return Error{"an origin has no path"};
-  for (char& c : url->host) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  url->host = ToLower(std::move(url->host));
   return url;
 }
 

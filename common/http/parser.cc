@@ -51,12 +51,6 @@ class CharacterSet {
 constexpr CharacterSet kToken("!#$%&'*+-.^_`|~");     // RFC 9110 section 5.6.2
 constexpr CharacterSet kHost("-._~%!$&'()*+,;=:[]");  // RFC 3986 section 3.2.2, and the port's colon
 
-std::string_view TrimWhiteSpace(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 // Takes the lines of a head (or of trailers) byte by byte up to the empty line, and refuses what
 // can make two readers see different lines. What it decides about a byte depends on those before it
 // only, so that the outcome does not depend on how the bytes are cut.

@@ -13,12 +13,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
 
 #include "common/base/bytes.h"
+#include "common/base/eight_bytes.h"
 
 namespace aphlict::json {
 
@@ -371,17 +371,12 @@ std::size_t FindControl(std::string_view text) {
   const auto is_control = [](char c) {
     return static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
   };
-  constexpr std::uint64_t kOnes = 0x0101010101010101;
   std::size_t at = 0;
   while (at < text.size()) {
-    const std::size_t end = std::min(at + sizeof(std::uint64_t), text.size());
-    if (end - at == sizeof(std::uint64_t)) {
-      std::uint64_t eight;
-      std::memcpy(&eight, text.data() + at, sizeof(eight));
-      if (((eight - 0x20 * kOnes) & ~eight & 0x80 * kOnes) == 0) {  // none below a space
-        at = end;
-        continue;
-      }
+    const std::size_t end = std::min(at + 8, text.size());
+    if (end - at == 8 && EightBytes(text.data() + at).Below(' ') == 0) {
+      at = end;
+      continue;
     }
     while (at < end && !is_control(text[at])) ++at;
     if (at < end) return at;

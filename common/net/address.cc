@@ -30,6 +30,13 @@ addrinfo Hints() {
   return hints;
 }
 
+Address Ask(int (*call)(int, sockaddr*, socklen_t*), int descriptor) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  if (call(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
+  return {reinterpret_cast<const sockaddr*>(&storage), length};
+}
+
 }  // namespace
 
 Address::Address(const sockaddr* address, socklen_t length) : length_(length) {
@@ -93,6 +100,10 @@ std::string Address::ToString() const {
   const std::string text = host();
   return (text.find(':') == std::string::npos ? text : "[" + text + "]") + ":" + std::to_string(port());
 }
+
+Address PeerOf(int descriptor) { return Ask(getpeername, descriptor); }
+
+Address LocalOf(int descriptor) { return Ask(getsockname, descriptor); }
 
 Result<std::vector<Address>> ResolveNow(const std::string& host, std::uint16_t port) {
   if (auto address = Address::Parse(host, port)) return std::vector<Address>{*address};

@@ -42,6 +42,10 @@ class Address {
   socklen_t length_ = 0;
 };
 
+// The other end of a connected socket, and this one: empty where it has none (getpeername(2), getsockname(2)).
+Address PeerOf(int descriptor);
+Address LocalOf(int descriptor);
+
 // Resolves a name while nothing else waits: before the loop runs. Errors: the name does not resolve.
 Result<std::vector<Address>> ResolveNow(const std::string& host, std::uint16_t port);
 

@@ -68,12 +68,7 @@ Listener::~Listener() {
   close(descriptor_);
 }
 
-Address Listener::local_address() const {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof(storage);
-  if (getsockname(descriptor_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-  return {reinterpret_cast<const sockaddr*>(&storage), length};
-}
+Address Listener::local_address() const { return LocalOf(descriptor_); }
 
 void Listener::Pause() {
   retry_.Stop();

@@ -55,11 +55,4 @@ void ProxyReader::Read() {
   if (*parsed) Finish(**parsed);
 }
 
-Address PeerOf(int descriptor) {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof(storage);
-  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-  return {reinterpret_cast<const sockaddr*>(&storage), length};
-}
-
 }  // namespace aphlict::net

@@ -45,7 +45,4 @@ class ProxyReader {
   Time since_;
 };
 
-// The other end of a socket, or an empty address.
-Address PeerOf(int descriptor);
-
 }  // namespace aphlict::net

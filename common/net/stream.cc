@@ -177,9 +177,13 @@ std::string_view Stream::NextRecord() {
 
 void Stream::AllSent() {
   if (!shutdown_) return;
+  SendEnd();
+  if (read_ended_) End("end of stream");
+}
+
+void Stream::SendEnd() {
   if (tls_) tls_->SayEnd();
   shutdown(descriptor_, SHUT_WR);
-  if (read_ended_) End("end of stream");
 }
 
 void Stream::Consume(std::size_t sent) {
@@ -219,24 +223,12 @@ void Stream::ResumeReading() {
 
 void Stream::ShutdownWhenSent() {
   shutdown_ = true;
-  if (queue_ || connecting_) return;
-  if (tls_) tls_->SayEnd();
-  shutdown(descriptor_, SHUT_WR);
+  if (!queue_ && !connecting_) SendEnd();
 }
 
-Address Stream::peer() const {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof(storage);
-  if (getpeername(descriptor_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-  return {reinterpret_cast<const sockaddr*>(&storage), length};
-}
+Address Stream::peer() const { return PeerOf(descriptor_); }
 
-Address Stream::local() const {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof(storage);
-  if (getsockname(descriptor_, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return {};
-  return {reinterpret_cast<const sockaddr*>(&storage), length};
-}
+Address Stream::local() const { return LocalOf(descriptor_); }
 
 void Stream::UpdateInterest() {
   if (closed_) return;

@@ -101,8 +101,6 @@ class Stream {
   void ContinueHandshake();
   // Whether it has TLS, and its handshake is not done.
   bool handshaking() const { return handshaking_; }
-  // Null without TLS.
-  const TlsSession* tls() const { return tls_.get(); }
 
   // Half-closes once all that is queued is sent. Where the peer has closed its side before, that is the end.
   void ShutdownWhenSent();
@@ -132,6 +130,7 @@ class Stream {
   void FlushEncrypted();
   std::string_view NextRecord();
   void AllSent();
+  void SendEnd();
   void Consume(std::size_t sent);
   void UpdateInterest();
   void End(const std::string& reason);

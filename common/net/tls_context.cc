@@ -9,14 +9,12 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
+#include "common/base/file.h"
 #include "common/net/address.h"
 #include "common/net/loop.h"
 #include "common/net/tls_session.h"
@@ -45,12 +43,9 @@ using StorePtr = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>>;
 
 Result<std::string> ReadFile(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || errno == EISDIR) return Error{path + ": " + ErrorText(errno == 0 ? EIO : errno)};
-  return std::move(text).str();
+  auto text = ReadWholeFile(path);
+  if (!text) return Error{path + ": " + ErrorText(text.error().code)};
+  return text;
 }
 
 BioPtr Memory(const std::string& bytes) {

@@ -51,9 +51,6 @@ class TlsSession {
   // Why it failed, in words.
   const std::string& error() const { return error_; }
 
-  // Whether the session was resumed from an earlier one.
-  bool resumed() const { return SSL_session_reused(ssl_) != 0; }
-
   static constexpr std::size_t kRecordBytes = 16 * 1024;  // of one record (RFC 8446 section 5.1)
 
  private:

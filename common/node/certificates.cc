@@ -45,13 +45,12 @@ Result<void> Certificates::Load(const config::Settings& settings) {
   }
 
   std::vector<std::string> paths;
-  const auto collect = [&](const net::TlsFiles& files) {
+  for (const net::TlsContext* context : all()) {
+    const net::TlsFiles& files = context->files();
     for (const std::string& path : {files.key, files.cert, files.chain, files.ca}) {
       if (!path.empty() && std::find(paths.begin(), paths.end(), path) == paths.end()) paths.push_back(path);
     }
-  };
-  for (const auto& context : servers_) collect(context->files());
-  if (outgoing_) collect(outgoing_->files());
+  }
   for (const std::string& path : paths) {
     watchers_.push_back(std::make_unique<net::FileWatcher>(loop_, path, kLook, [this] { reload_.Start(kSettle); }));
   }
@@ -65,28 +64,32 @@ const net::TlsContext* Certificates::ForServer(const net::TlsFiles& files) const
   return found == servers_.end() ? nullptr : found->get();
 }
 
+std::vector<net::TlsContext*> Certificates::all() const {
+  std::vector<net::TlsContext*> contexts;
+  for (const auto& server : servers_) contexts.push_back(server.get());
+  if (outgoing_) contexts.push_back(outgoing_.get());
+  return contexts;
+}
+
 void Certificates::Reload() {
-  const auto reload = [&](net::TlsContext& context) {
-    if (context.files().empty()) return;
-    const std::string& named = context.files().cert.empty() ? context.files().ca : context.files().cert;
-    if (auto loaded = context.Reload(); !loaded) {
+  for (net::TlsContext* context : all()) {
+    if (context->files().empty()) continue;
+    const std::string& named = context->files().cert.empty() ? context->files().ca : context->files().cert;
+    if (auto loaded = context->Reload(); !loaded) {
       log_.Error("certificate_not_reloaded", {{"file", named}, {"reason", loaded.error().text}});
     } else {
-      log_.Info("certificate_reloaded", {{"file", named}, {"expires", context.expires()}});
+      log_.Info("certificate_reloaded", {{"file", named}, {"expires", context->expires()}});
     }
-  };
-  for (const auto& context : servers_) reload(*context);
-  if (outgoing_) reload(*outgoing_);
+  }
   LogNotices();
 }
 
 void Certificates::LogNotices() const {
-  const auto log = [&](const net::TlsContext& context) {
-    for (const std::string& notice : context.Notices(std::time(nullptr)))
+  for (const net::TlsContext* context : all()) {
+    for (const std::string& notice : context->Notices(std::time(nullptr))) {
       log_.Warning("certificate", {{"notice", notice}});
-  };
-  for (const auto& context : servers_) log(*context);
-  if (outgoing_) log(*outgoing_);
+    }
+  }
 }
 
 }  // namespace aphlict::node

@@ -32,7 +32,7 @@ class Certificates {
   void Reload();
 
  private:
-  void Add(std::unique_ptr<net::TlsContext> context);
+  std::vector<net::TlsContext*> all() const;
   void LogNotices() const;
 
   net::Loop& loop_;

@@ -121,9 +121,6 @@ Result<void> Node::TakePorts() {
 }
 
 Result<void> Node::Open() {
-  if (bound_.empty()) {
-    if (auto taken = TakePorts(); !taken) return taken;
-  }
   if (auto prepared = role_.Prepare(); !prepared) return prepared;
   if (auto listening = admin_->Listen(); !listening) return listening;
   LogListening(config::ServerType::kAdmin);
@@ -156,7 +153,7 @@ Result<void> Node::Bind(const config::Server& server) {
       bound = clients_->Bind(address, server.origins, options);
       break;
     case config::ServerType::kRepeater:
-      if (!address.is_loopback() && !settings_.secrets && server.tls.ca.empty()) {
+      if (config::IsOpenFeed(settings_, server) && !address.is_loopback()) {
         return Error{server.where + ": " + config::OpenFeedProblem(address.ToString()), 78};
       }
       bound = downstreams_->Bind(address, options);

@@ -63,7 +63,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   // Takes all ports, for which it may have to be root, and nothing else. Errors: `code` is the exit code of
   // sysexits(3).
   Result<void> TakePorts();
-  // Opens those of operators and repeaters, and takes them before, unless that was done. Errors likewise.
+  // Opens those of operators and repeaters. REQUIRES: all are taken. Errors likewise.
   Result<void> Open();
   // Opens the port of the browsers. Errors as Open().
   Result<void> OpenClients();
@@ -96,7 +96,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   history::Instances& instances() { return instances_; }
   feed::Tree& tree() { return tree_; }
   admin::Admin& admin() { return *admin_; }
-  // REQUIRES: Open() has succeeded so far.
+  // REQUIRES: the ports are taken.
   const Certificates& certificates() const { return certificates_; }
 
   // Reads the certificates anew.

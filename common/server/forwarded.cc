@@ -9,12 +9,6 @@ namespace aphlict::server {
 
 namespace {
 
-std::string_view Trim(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 // "192.0.2.1", "192.0.2.1:5", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:5": proxies write all of these.
 std::optional<net::Address> ParseEntry(std::string_view text) {
   std::string_view host = text;
@@ -48,7 +42,8 @@ net::Address ForwardedFor(const http::Headers& headers, const net::Address& hop,
     std::string_view rest = headers[i].value;
     while (true) {
       const std::size_t comma = rest.rfind(',');
-      const auto address = ParseEntry(Trim(comma == std::string_view::npos ? rest : rest.substr(comma + 1)));
+      const auto address =
+          ParseEntry(http::TrimWhiteSpace(comma == std::string_view::npos ? rest : rest.substr(comma + 1)));
       if (!address) return last;
       last = *address;
       if (!net::AnyContains(trusted, last)) return last;

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "common/base/counts.h"
+
 namespace aphlict::server {
 
 enum class Refusal : std::uint8_t {
@@ -32,19 +34,6 @@ constexpr std::string_view RefusalName(Refusal refusal) {
   return kNames[static_cast<std::size_t>(refusal)];
 }
 
-// How often, by reason.
-class RefusalCounts {
- public:
-  void Add(Refusal refusal) { ++counts_[static_cast<std::size_t>(refusal)]; }
-  std::uint64_t of(Refusal refusal) const { return counts_[static_cast<std::size_t>(refusal)]; }
-  std::uint64_t total() const {
-    std::uint64_t total = 0;
-    for (const std::uint64_t count : counts_) total += count;
-    return total;
-  }
-
- private:
-  std::array<std::uint64_t, kRefusals> counts_{};
-};
+using RefusalCounts = Counts<Refusal, kRefusals>;
 
 }  // namespace aphlict::server

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from authority import Authority
 from processes import PATIENCE, Failed, Server, children_of, cpu_of, pss_of
 
 HERE = Path(__file__).resolve().parent
@@ -30,17 +31,6 @@ def wait_for_port(port):
         if time.monotonic() > deadline:
             raise Failed(f"nothing listens on port {port}")
         time.sleep(0.05)
-
-
-def make_certificate(folder):
-    """(key, certificate), signed by itself."""
-    key, cert = folder / "server.key", folder / "server.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, cert
 
 
 class Peer:
@@ -153,8 +143,8 @@ class SecureRelay(Relay):
 
     def start(self):
         self.start_master()
-        key, cert = make_certificate(self.folder)
-        server = {"type": "client", "listen": "127.0.0.1", "port": 0, "ssl.key": str(key), "ssl.cert": str(cert)}
+        certificate = Authority(self.folder / "authority").sign()
+        server = {"type": "client", "listen": "127.0.0.1", "port": 0, **certificate.keys()}
         (self.folder / "repeater.json").write_text(json.dumps({"servers": [server]}))
         self.start_repeater(clients=("--config", self.folder / "repeater.json"))
 

@@ -65,6 +65,8 @@ class Running {
     } else {
       application_ = std::make_unique<repeater::Repeater>(loop_, settings_, *log_);
     }
+    const auto taken = node().TakePorts();
+    REQUIRE_MESSAGE(taken, (taken ? "" : taken.error().text));
     const auto opened = node().Open();
     REQUIRE_MESSAGE(opened, (opened ? "" : opened.error().text));
   }

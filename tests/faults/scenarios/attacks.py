@@ -3,9 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import attackers
+from authority import Authority
 from herd import Herd, HerdLedger, percentile
 from lab import ADMIN, CLIENT, FEED, wait
 from publisher import Publisher
@@ -49,26 +49,17 @@ COUNTED = {
 assert COUNTED.keys() == attackers.ATTACKS.keys()
 
 
-def make_certificate(folder):
-    key, cert = folder / "node.key", folder / "node.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-         "-subj", "/CN=node", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return {"ssl.key": str(key), "ssl.cert": str(cert)}
-
-
 def start_node(trial):
     """A master with everything that can be attacked."""
     lab = trial.lab
     host = lab.host("node")
     server = {"listen": host.address}
+    certificate = Authority(lab.folder / "authority").sign("node")
     config = {
         "servers": [
             {"type": "admin", "port": ADMIN, **server},
             {"type": "client", "port": CLIENT, **server},
-            {"type": "client", "port": SECURE, **server, **make_certificate(lab.folder)},
+            {"type": "client", "port": SECURE, **server, **certificate.keys()},
             {"type": "repeater", "port": FEED, **server},
         ],
         "secret.file": str(lab.secret_file),

@@ -1,0 +1,21 @@
+#include "common/base/file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+namespace aphlict {
+
+Result<std::string> ReadWholeFile(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (file) text << file.rdbuf();
+  if (file && errno != EISDIR) return std::move(text).str();
+  const int error = errno == 0 ? EIO : errno;
+  return Error{std::strerror(error), error};
+}
+
+}  // namespace aphlict

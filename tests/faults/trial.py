@@ -110,6 +110,17 @@ class Trial:
 
         wait_until(enough, f"{count} more messages at {len(concerned)} clients")
 
+    def wait_for_new_messages(self, count=20):
+        """Until as many of the messages that are published from now on have come to each client: those that were still
+        on their way do not count."""
+        first = len(self.ledger().texts)
+
+        def enough():
+            numbers = range(first, len(self.ledger().texts))
+            return all(sum(client.has(number) for number in numbers) >= count for client in self.clients)
+
+        wait_until(enough, f"{count} new messages at {len(self.clients)} clients")
+
     # Judging.
 
     def settle(self, missing_is_fine=False, everywhere=True):

@@ -58,7 +58,7 @@ def lost_answers(trial):
         trial.wait_for_messages()
         link.swallow_answers()
         trial.say("answers are lost")
-        trial.wait_for_messages()
+        trial.wait_for_new_messages()
         kill_and_restart(trial, master, 0.1)
         link.restore()
         # New messages come before those publishes are tried again, which takes as long as the publisher pauses.

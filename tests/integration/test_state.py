@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 
 import pytest
@@ -47,6 +48,36 @@ def change_state(folder, **values):
         text, count = re.subn(f"^{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
         assert count == 1
     path.write_text(text)
+
+
+def transactions(folder):
+    """How many the database has seen: the number is in the two meta pages of an LMDB file, whichever is newer."""
+    data = (folder / "data.mdb").read_bytes()
+    page = os.sysconf("SC_PAGE_SIZE")
+    return max(struct.unpack_from("<Q", data, at + 144)[0] for at in (0, page))
+
+
+def test_publishes_that_wait_together_are_committed_together(relay, stateful, folder):
+    master = stateful()
+    connections = [relay.connect(master, "admin") for _ in range(20)]
+
+    def post_on_all():
+        for connection in connections:
+            body = message(PHID).encode()
+            connection.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def all_are_answered():
+        return [connection.read_reply().status for connection in connections] == [200] * 20
+
+    post_on_all()
+    assert all_are_answered()
+    before = transactions(folder)
+    master.freeze()
+    post_on_all()
+    master.thaw()
+    assert all_are_answered()
+    # One for them, and perhaps one that makes room.
+    assert transactions(folder) - before in (1, 2)
 
 
 def test_a_killed_master_goes_on_with_its_epoch_and_its_history(relay, stateful):

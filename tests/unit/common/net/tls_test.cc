@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <openssl/err.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -346,6 +347,26 @@ TEST_CASE("plain bytes between two records end the connection") {
   REQUIRE(fixture.RunUntil([&] { return !fixture.server.ended.empty(); }));
   CHECK(fixture.server.ended == "TLS: decryption failed or bad record mac");
   CHECK(fixture.server.received == "good");
+}
+
+// OpenSSL keeps one queue of errors for all sessions of a thread, and what stands there makes the next call look failed.
+TEST_CASE("what one session has failed at does not end another") {
+  Fixture fixture;
+  fixture.Serve();
+  fixture.Connect();
+  const auto leave_an_error = [] { ERR_raise(ERR_LIB_SSL, ERR_R_INTERNAL_ERROR); };
+  fixture.client.on_bytes = leave_an_error;
+  fixture.server.on_bytes = leave_an_error;
+  leave_an_error();
+  fixture.client.stream->Write("first");
+  REQUIRE(fixture.RunUntil([&] { return fixture.server.received == "first"; }));
+  fixture.server.stream->Write("second");
+  REQUIRE(fixture.RunUntil([&] { return fixture.client.received == "second"; }));
+  leave_an_error();
+  fixture.client.stream->Write(" third");
+  REQUIRE(fixture.RunUntil([&] { return fixture.server.received == "first third"; }));
+  CHECK(fixture.client.ended.empty());
+  CHECK(fixture.server.ended.empty());
 }
 
 TEST_CASE("what is wrong with the files is said in words") {

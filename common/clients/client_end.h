@@ -20,6 +20,7 @@ enum class ClientEnd : std::uint8_t {
   kNotUtf8,        // 1007
   kTooLarge,       // 1009: a message over its bound
   kFragments,      // 1008: a message of too many fragments
+  kUnfinished,     // 1013: a message that has not come whole, while such messages take too much
   // By this node.
   kSlowMessage,
   kSubscriptions,
@@ -29,7 +30,7 @@ enum class ClientEnd : std::uint8_t {
   kReplay,
   kDrained,
 };
-inline constexpr std::size_t kClientEnds = 13;
+inline constexpr std::size_t kClientEnds = 14;
 
 struct ClientEndInfo {
   std::string_view name;  // a label of a metric
@@ -45,6 +46,7 @@ inline const ClientEndInfo& InfoOf(ClientEnd end) {
       {"not_utf8", 0, ""},
       {"too_large", 0, ""},
       {"fragments", 0, ""},
+      {"unfinished", 0, ""},
       {"slow_message", websocket::kPolicyViolation, "a message took too long to arrive"},
       // The page comes back at once, and subscribes to what is still open in it.
       {"subscriptions", websocket::kPolicyViolation, "more subscriptions than a client may have"},

@@ -44,6 +44,8 @@ ClientEnd EndOfCode(std::uint16_t code) {
       return ClientEnd::kTooLarge;
     case websocket::kPolicyViolation:
       return ClientEnd::kFragments;
+    case websocket::kTryAgainLater:
+      return ClientEnd::kUnfinished;
     default:
       return ClientEnd::kLeft;
   }

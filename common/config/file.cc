@@ -412,6 +412,7 @@ class FileReader {
                 {"head.bytes", number(&limits.head_bytes, 256, 16 * 1024 * 1024)},
                 {"head.fields", number(&limits.head_fields, 8, 10'000)},
                 {"head.seconds", number(&limits.head_time, 1, kTime)},
+                {"unfinished.bytes", number(&limits.unfinished_bytes, 65'536, kBytes)},
                 {"clients", number(&limits.clients, 0, kCount)},
                 {"connections.per.address", number(&limits.connections_per_address, 0, kCount)},
                 {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},

@@ -59,6 +59,7 @@ struct Limits {
   std::size_t head_bytes = 16 * 1024;                       // "head.bytes"
   std::size_t head_fields = 100;                            // "head.fields"
   seconds head_time{10};                                    // "head.seconds"
+  std::size_t unfinished_bytes = 64 * 1024 * 1024;          // "unfinished.bytes", of each type of port
   std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
   std::size_t connections_per_address = 0;                  // "connections.per.address", of clients; 0: no such bound
   std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "common/base/eight_bytes.h"
+#include "common/http/body.h"
 
 namespace aphlict::http {
 
@@ -93,6 +94,7 @@ class LineCollector {
 
   bool complete() const { return complete_; }
   bool empty() const { return text_.empty(); }
+  std::size_t capacity() const { return text_.capacity(); }
   // All lines with the empty one.
   const std::string& text() const { return text_; }
 
@@ -306,7 +308,7 @@ Error DescribeGrammarError(const llhttp_t& parser) {
 class Grammar {
  public:
   // What is read is appended to `*target`, `*headers` and `*body`.
-  Grammar(llhttp_type_t type, std::size_t max_headers, std::string* target, Headers* headers, std::string* body)
+  Grammar(llhttp_type_t type, std::size_t max_headers, std::string* target, Headers* headers, Body* body)
       : max_headers_(max_headers), target_(*target), headers_(*headers), body_(*body) {
     llhttp_init(&parser_, type, &Settings());
     parser_.data = this;
@@ -385,7 +387,7 @@ class Grammar {
     return self.last_chunk_ ? HPE_PAUSED : 0;
   }
   static int OnBody(llhttp_t* parser, const char* at, std::size_t length) noexcept {
-    Of(parser).body_.append(at, length);
+    Of(parser).body_.Append({at, length});
     return 0;
   }
   static int OnMessageComplete(llhttp_t* parser) noexcept {
@@ -426,7 +428,7 @@ class Grammar {
   std::size_t header_count_ = 0;
   std::string& target_;
   Headers& headers_;
-  std::string& body_;
+  Body& body_;
   std::string_view name_;  // of a header that is being read
   std::string_view value_;
   bool last_chunk_ = false;
@@ -458,7 +460,7 @@ struct RequestParser::Impl {
     head.target.clear();
     head.headers.Clear();
     head.expects_continue = false;
-    body = std::string();
+    body.Clear();
     body_wire_bytes = 0;
     grammar.Reset();
     Begin();
@@ -525,7 +527,7 @@ struct RequestParser::Impl {
   // llhttp would do no more than count.
   std::size_t FeedPlain(std::string_view bytes) {
     const std::string_view wanted = bytes.substr(0, framing.length - body.size());
-    body.append(wanted);
+    body.Append(wanted);
     if (body.size() == framing.length) state = State::kComplete;
     return wanted.size();
   }
@@ -561,7 +563,7 @@ struct RequestParser::Impl {
   RequestHead head;
   bool large_head = false;
   Framing framing;
-  std::string body;
+  Body body;
   Grammar grammar;
   std::size_t body_wire_bytes = 0;  // of a chunked body
   std::optional<Error> failure;
@@ -588,8 +590,10 @@ const RequestHead& RequestParser::head() const {
 
 std::string& RequestParser::body() {
   assert(impl_->state == State::kComplete);
-  return impl_->body;
+  return impl_->body.Whole();
 }
+
+std::size_t RequestParser::memory() const { return impl_->lines.capacity() + impl_->body.memory(); }
 
 void RequestParser::Next() {
   assert(impl_->state == State::kComplete);
@@ -607,7 +611,7 @@ Result<ResponseHead> ParseResponseHead(std::string_view head) {
 
   ResponseHead response;
   std::string no_target;
-  std::string no_body;
+  Body no_body;
   Grammar grammar(HTTP_RESPONSE, limits.headers, &no_target, &response.headers, &no_body);
   grammar.owner = &response.status;
   grammar.headers_complete = [](void* status, const llhttp_t& parser) {

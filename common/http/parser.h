@@ -47,6 +47,8 @@ class RequestParser {
   bool started() const;
   const RequestHead& head() const;  // REQUIRES: kBody or kComplete.
   std::string& body();              // REQUIRES: kComplete. The caller may take it.
+  // Bytes that what has come of a request takes.
+  std::size_t memory() const;
 
   // Ready for the next request. REQUIRES: kComplete.
   void Next();

@@ -69,6 +69,8 @@ struct NumberToken {
 // The digits that RapidJSON takes without looking at what they amount to. (It begins to at 19 or 20.)
 constexpr std::size_t kSafeDigits = 15;
 
+constexpr std::size_t kWindowBytes = 16 * 1024;
+
 // RapidJSON's input: the text, except for two things that it refuses and browsers take.
 //
 // - A lone surrogate's escape is shown to it as the three bytes of WTF-8.
@@ -130,9 +132,11 @@ class SourceStream {
     }
   }
 
-  // From `at` on, the first place that needs a substitute, else the end of the text.
+  // From `at` on, the first place that needs a substitute, else the end of the text, or of a window that is long
+  // enough: a large text with an error at its beginning costs no more than that.
   std::size_t Scan(std::size_t at) {
-    while (at < text_.size()) {
+    const std::size_t enough = at + kWindowBytes;
+    while (at < text_.size() && at < enough) {
       const char c = text_[at];
       if (in_string_) {
         if (c == '\\') {
@@ -158,7 +162,7 @@ class SourceStream {
         ++at;
       }
     }
-    return text_.size();
+    return std::min(at, text_.size());
   }
 
   // Where, from `at` on, a string's text has a quotation mark or a backslash.

@@ -22,6 +22,9 @@ HandlePtr<Handle> MakeHandle(void* data, Init init) {
 // Of a turn, for all streams that yield together. What one read brings is dealt with whole, whatever it takes.
 constexpr Duration kReadTime = milliseconds(2);
 
+// Of a lingering stream's input: more than anybody sends who means to read the answer.
+constexpr std::size_t kMostDropped = 16 * 1024 * 1024;
+
 std::uint64_t ToMilliseconds(Duration duration) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(duration).count()));
 }
@@ -38,7 +41,10 @@ class Loop::LingeringStream : public StreamHandler {
     stream_->ResumeReading();
   }
 
-  void OnBytes(std::string_view) override {}
+  void OnBytes(std::string_view bytes) override {
+    dropped_ += bytes.size();
+    if (dropped_ > kMostDropped) stream_->PauseReading();
+  }
   void OnEnd(const std::string&) override { loop_.EndLingering(this); }
   // Whether it is to go at the turn's end. Until then, its stream may still come to its end by itself.
   bool leaving = false;
@@ -50,6 +56,7 @@ class Loop::LingeringStream : public StreamHandler {
   Loop& loop_;
   StreamPtr stream_;
   Time deadline_;
+  std::size_t dropped_ = 0;
 };
 
 Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {

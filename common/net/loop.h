@@ -62,7 +62,7 @@ class Loop {
   // Takes over a stream that its owner is done with: what is queued is still sent, then its sending side is
   // shut down and input is read and thrown away until the peer closes too, or `limit` is over. Without this,
   // a close with unread input resets the connection, and the peer may never see the last answer
-  // (RFC 9112 section 9.6).
+  // (RFC 9112 section 9.6). After 16 MiB, what the peer goes on to send is no longer read.
   void Linger(std::unique_ptr<Stream, CloseStream> stream, Duration limit = seconds(2));
   std::size_t lingering() const { return lingering_.size(); }
 

@@ -32,6 +32,7 @@ server::HttpLimits HttpLimitsOf(const config::Limits& limits, std::size_t connec
   http.parser.head_bytes = limits.head_bytes;
   http.parser.headers = limits.head_fields;
   http.parser.body_bytes = 64 * 1024;  // read only to be answered that it is not wanted
+  http.unfinished_bytes = limits.unfinished_bytes;
   http.head_time = limits.head_time;
   http.connections = connections;
   return http;
@@ -57,7 +58,7 @@ clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   options.instance_bytes = limits.instance_bytes;
   options.subscriptions = limits.client_subscriptions;
   options.subscription_bytes = limits.client_subscription_bytes;
-  options.commands = {limits.command_bytes, limits.command_fragments};
+  options.commands = {limits.command_bytes, limits.command_fragments, limits.unfinished_bytes};
   options.command_time = limits.command_time;
   options.stalled_bytes = limits.client_stalled_bytes;
   options.stalled_time = limits.client_stalled_time;

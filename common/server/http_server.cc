@@ -53,8 +53,12 @@ class HttpServer::Connection : public net::StreamHandler {
 
   void OnBytes(std::string_view bytes) override {
     if (in_handshake_) return static_cast<void>(unread_.append(bytes));
-    if (!arriving()) return Take(bytes);
-    ArriveNowOrLater(bytes);
+    if (arriving()) {
+      ArriveNowOrLater(bytes);
+    } else {
+      Take(bytes);
+    }
+    BoundUnfinished();
   }
 
   void ArriveNowOrLater(std::string_view bytes) {
@@ -78,6 +82,7 @@ class HttpServer::Connection : public net::StreamHandler {
   void ArriveLate() {
     Arrive({});
     if (stream_ && !waiting_) stream_->ResumeReading();
+    BoundUnfinished();
   }
 
   void OnReadEnd() override {
@@ -101,13 +106,21 @@ class HttpServer::Connection : public net::StreamHandler {
     since_ = Now();
     if (close) return Finish();
     stream_->ResumeReading();
-    if (!processing_ && !unread_.empty()) Take({});
+    if (processing_) return;
+    if (!unread_.empty()) Take({});
+    CountUnfinished();
   }
 
   net::StreamPtr Upgrade(std::string* unread) {
     waiting_ = false;
     *unread = processing_ ? std::string(coming_) : std::move(unread_);
     return std::move(stream_);
+  }
+
+  // What it keeps of requests that have not come whole.
+  void CountUnfinished() {
+    const std::size_t kept = stream_ ? parser_.memory() + unread_.capacity() : 0;
+    server_.unfinished_bytes_ += kept - std::exchange(counted_bytes_, kept);
   }
 
   void FinishUnlessWaiting() {
@@ -152,6 +165,13 @@ class HttpServer::Connection : public net::StreamHandler {
   }
 
  private:
+  void BoundUnfinished() {
+    CountUnfinished();
+    if (server_.unfinished_bytes_ <= server_.limits_.unfinished_bytes || !stream_) return;
+    if (waiting_ || stream_->handshaking() || (!parser_.started() && unread_.empty())) return;
+    Refuse(Refusal::kFull, {"too many requests, or too large ones, are on their way at once", 503});
+  }
+
   // Deals with what is unread, and with `bytes` behind it.
   void Take(std::string_view bytes) {
     if (unread_.empty()) return Process(bytes);
@@ -217,9 +237,10 @@ class HttpServer::Connection : public net::StreamHandler {
   std::size_t port_;
   net::StreamPtr stream_;  // null once finished or upgraded
   http::RequestParser parser_;
-  std::string unread_;       // waits for an answer, or for its first turn
-  std::string_view coming_;  // what Process() has not come to yet
-  Time since_;               // when the present part of a request began
+  std::string unread_;             // waits for an answer, or for its first turn
+  std::string_view coming_;        // what Process() has not come to yet
+  Time since_;                     // when the present part of a request began
+  std::size_t counted_bytes_ = 0;  // in HttpServer::unfinished_bytes_
   std::uint64_t requests_ = 0;
   bool unwelcome_ = false;  // one too many of its address
   bool forwarded_ = false;
@@ -344,6 +365,7 @@ net::StreamPtr HttpServer::Upgrade(ConnectionId connection, std::string* unread)
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return nullptr;
   net::StreamPtr stream = found->second->Upgrade(unread);
+  found->second->CountUnfinished();
   ++upgraded_;  // first: in between, there must not seem to be room for one more
   loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
   connections_.erase(found);
@@ -473,6 +495,7 @@ void HttpServer::CountRefusal(Refusal refusal, const std::string& peer, const Er
 
 void HttpServer::Remove(Connection& connection) {
   const auto found = connections_.find(connection.id());
+  connection.CountUnfinished();
   loop_.DeleteLater(std::shared_ptr<Connection>(std::move(found->second)));  // it may be on the stack
   connections_.erase(found);
   Leave(connection.id());

@@ -63,6 +63,9 @@ struct HttpLimits {
   // Of one address (IPv6: of one /64), upgraded ones included; past it 429, and 0: no such bound. Those who come
   // through a proxy that is not trusted are all of one address.
   std::size_t per_address = 0;
+  // What requests that have not come whole may take, all together. Past it those that still grow get 503, so that
+  // neither many nor large ones fill the memory; one that comes in one piece is never concerned.
+  std::size_t unfinished_bytes = 64 * 1024 * 1024;
   // Of a turn of the loop, for first requests, so that a herd does not keep it from everybody else; what is over goes
   // on at the turn's end and in the next ones, which then begin at once. Who bounds it calls ContinueArrivals().
   Duration arrival_time = Duration::max();
@@ -126,6 +129,8 @@ class HttpServer {
   std::size_t connections() const { return connections_.size() + announced_.size() + upgraded_; }
   // Those that have not asked for anything yet.
   std::size_t arriving() const;
+  // What requests take that have not come whole.
+  std::size_t unfinished_bytes() const { return unfinished_bytes_; }
   const HttpCounters& counters() const { return counters_; }
 
  private:
@@ -172,6 +177,7 @@ class HttpServer {
   std::unordered_map<net::AddressBytes, std::uint32_t, HashAddress> per_address_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
+  std::size_t unfinished_bytes_ = 0;         // over all connections
   std::deque<ConnectionId> arrivals_;        // those whose first bytes wait for their turn
   std::uint64_t arrival_turn_ = UINT64_MAX;  // the turn …
   Duration arrival_spent_{};                 // … and what was spent on arrivals in it

@@ -37,7 +37,9 @@ WebSocketConnection::WebSocketConnection(net::StreamPtr stream, websocket::Role 
   stream_->SetHandler(this);
 }
 
-WebSocketConnection::~WebSocketConnection() = default;
+WebSocketConnection::~WebSocketConnection() {
+  if (reader_) pool_.GiveBack(std::move(reader_));
+}
 
 void WebSocketConnection::SendFrame(SharedBytes frame) {
   if (stream_) stream_->Write(std::move(frame));
@@ -91,7 +93,13 @@ void WebSocketConnection::OnBytes(std::string_view bytes) {
   if (status == websocket::MessageReader::Status::kBetweenMessages && stream_) {
     return pool_.GiveBack(std::move(reader_));
   }
-  if (status != websocket::MessageReader::Status::kClosed || !stream_) return;
+  if (!stream_) return;
+  if (status == websocket::MessageReader::Status::kInMessage) {
+    if (pool_.Keep(*reader_)) return;
+    const std::string reason = "too many messages, or too large ones, are on their way at once";
+    Close(websocket::kTryAgainLater, reason);
+    return handler_.OnClosed(websocket::kTryAgainLater, reason);
+  }
   const std::uint16_t code = reader_->close_code();
   const std::string reason(reader_->close_reason());
   Close(code, reader_->closed_by_peer() ? "" : reason);

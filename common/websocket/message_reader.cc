@@ -7,6 +7,7 @@
 #include <limits>
 #include <new>
 #include <optional>
+#include <utility>
 
 #include "common/base/bytes.h"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t kPiece = 4096;
 // A reader keeps this much for its next message, so that a pool of them stays small.
 constexpr std::size_t kSparePayload = 16 * 1024;
+constexpr std::size_t kContextBytes = 8'632;     // of wslay 1.1.1
 constexpr std::size_t kMaxControlPayload = 125;  // section 5.5
 
 // The bytes of a frame's header before those of the mask, told from its second byte.
@@ -339,6 +341,7 @@ MessageReader::Status MessageReader::Read(std::string_view bytes, ReaderEvents& 
 void MessageReader::Stop() { impl_->Close(kNormalClosure, ""); }
 
 MessageReader::Status MessageReader::status() const { return impl_->status(); }
+std::size_t MessageReader::memory() const { return kContextBytes + sizeof(Impl) + impl_->payload.capacity(); }
 bool MessageReader::closed_by_peer() const { return impl_->closed_by_peer; }
 std::uint16_t MessageReader::close_code() const { return impl_->close_code; }
 std::string_view MessageReader::close_reason() const { return impl_->close_reason; }
@@ -354,8 +357,15 @@ std::unique_ptr<MessageReader> ReaderPool::Take() {
 }
 
 void ReaderPool::GiveBack(std::unique_ptr<MessageReader> reader) {
+  unfinished_bytes_ -= std::exchange(reader->counted_bytes_, 0);
   if (reader->status() != MessageReader::Status::kBetweenMessages) return;
   if (free_.size() < spare_) free_.push_back(std::move(reader));
+}
+
+bool ReaderPool::Keep(MessageReader& reader) {
+  const std::size_t kept = reader.memory();
+  unfinished_bytes_ += kept - std::exchange(reader.counted_bytes_, kept);
+  return unfinished_bytes_ <= limits_.unfinished_bytes;
 }
 
 }  // namespace aphlict::websocket

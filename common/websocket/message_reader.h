@@ -21,6 +21,9 @@ enum class Role { kServer, kClient };  // whose bytes are read: a server's reade
 struct ReaderLimits {
   std::size_t message_bytes = 1024 * 1024;  // past it 1009
   std::size_t fragments = 1024;             // of one message; past it 1008
+  // Of a pool's readers that stay with a connection because its message has not come whole, all together: what they
+  // may take, wslay's part included.
+  std::size_t unfinished_bytes = SIZE_MAX;
 };
 
 // Receives what a reader finds. Views are borrowed for the call. No call may destroy the reader.
@@ -52,7 +55,8 @@ class MessageReader {
   // kClosed; the owner knows its reason.
   Status Read(std::string_view bytes, ReaderEvents& events);
   void Stop();
-  Status status() const;  // as after the last Read()
+  Status status() const;       // as after the last Read()
+  std::size_t memory() const;  // bytes that it takes, wslay's included
 
   // After kClosed: the code to close with, which is the peer's own when it sent one (kNoStatusReceived when
   // its close frame had none), and the reason: the peer's own, or in words the rule that it broke.
@@ -61,8 +65,10 @@ class MessageReader {
   std::string_view close_reason() const;
 
  private:
+  friend class ReaderPool;
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::size_t counted_bytes_ = 0;  // in its pool's
 };
 
 // Lends readers of one role and one set of limits. Keeps at most `spare` of those given back.
@@ -70,14 +76,17 @@ class ReaderPool {
  public:
   ReaderPool(Role role, const ReaderLimits& limits, std::size_t spare = 64);
 
+  // Each is given back.
   std::unique_ptr<MessageReader> Take();
-  // REQUIRES: its last Read() returned kBetweenMessages; another is simply destroyed.
   void GiveBack(std::unique_ptr<MessageReader> reader);
+  // A reader stays with its connection after a Read(). Returns false when they take too much; it counts then, too.
+  bool Keep(MessageReader& reader);
 
  private:
   Role role_;
   ReaderLimits limits_;
   std::size_t spare_;
+  std::size_t unfinished_bytes_ = 0;
   std::vector<std::unique_ptr<MessageReader>> free_;
 };
 

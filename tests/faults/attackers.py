@@ -204,6 +204,13 @@ async def huge_frames(address):
         await send_and_wait(line, frame(TEXT, b"x" * 1000, length=1 << 62))
 
 
+@attack(at_once=100)
+async def unfinished_messages(address):
+    """Most of the longest message that is allowed, and then nothing."""
+    async with page(address) as line:
+        await send_and_wait(line, frame(TEXT, b"x" * 900_000, length=1_000_000))
+
+
 @attack()
 async def broken_frames(address):
     for broken in (frame(TEXT, b"x", masked=False), frame(TEXT, b"x", rsv=4), frame(3, b"x"), frame(CONTINUATION, b"x"),

@@ -533,6 +533,7 @@ def test_every_limit_is_a_setting(relay):
         "head.bytes": 1000,
         "head.fields": 10,
         "head.seconds": 1,
+        "unfinished.bytes": 100_000,
         "clients": 10,
         "command.bytes": 1000,
         "command.fragments": 10,

@@ -350,6 +350,7 @@ std::vector<LimitKey> LimitKeys() {
       {"head.bytes", 16'384, 256, 16 * 1024 * 1024, Member(&Limits::head_bytes)},
       {"head.fields", 100, 8, 10'000, Member(&Limits::head_fields)},
       {"head.seconds", 10, 1, 86'400, Member(&Limits::head_time)},
+      {"unfinished.bytes", 67'108'864, 65'536, std::int64_t{1} << 40, Member(&Limits::unfinished_bytes)},
       {"clients", 0, 0, kCount, Member(&Limits::clients)},
       {"command.bytes", 1'048'576, 128, kFrame, Member(&Limits::command_bytes)},
       {"command.fragments", 1024, 1, kCount, Member(&Limits::command_fragments)},

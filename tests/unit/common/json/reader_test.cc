@@ -241,6 +241,20 @@ TEST_CASE("a control character is an error wherever it stands, and however long 
   CHECK(EventsOf("\t[\r\n1\n]\r ") == EventsOf("[1]"));
 }
 
+// A large text is looked through in windows of 16 KiB.
+TEST_CASE("whatever stands at any place of a large text is read as in a small one") {
+  const std::string document = R"([-1.5e+400, "a\"\ud800\ud83d\ude00", 12345678901234567890, {"k\\": "v"}, true])";
+  const std::string expected = EventsOf(document);
+  REQUIRE(expected.find("#-1.5e+400") != std::string::npos);
+  constexpr std::size_t kWindow = 16 * 1024;
+  for (std::size_t at = kWindow - document.size() - 2; at < kWindow + 2; ++at) {
+    CAPTURE(at);
+    CHECK(EventsOf(std::string(at, ' ') + document + std::string(2 * kWindow, ' ')) == expected);
+    CHECK(EventsOf("[\"" + std::string(at, 'x') + "\"," + document + "]") ==
+          "[ '" + std::string(at, 'x') + "' " + expected + " ]");
+  }
+}
+
 TEST_CASE("nesting is bounded") {
   CHECK(ErrorOf(Nested(1025)) == "at byte 1024: nested deeper than 1024");
   CHECK_FALSE(EventsOf(Nested(1024)).starts_with("error"));

@@ -519,6 +519,23 @@ TEST_CASE("a stream that lingers reads and drops, so that the peer is not reset 
   REQUIRE(connected.loop.RunUntil([&] { return connected.peer().AtEnd(); }));
 }
 
+TEST_CASE("a stream that lingers does not read a peer for ever that does nothing but send") {
+  Connected connected;
+  connected.loop->Linger(std::move(connected.owner.stream), seconds(60));
+  const std::string bytes = Long(100'000);
+  std::size_t sent = 0;
+  int stuck = 0;
+  REQUIRE(connected.loop.RunUntil([&] {
+    const std::size_t now = connected.peer().Send(bytes);
+    sent += now;
+    stuck = now == 0 ? stuck + 1 : 0;
+    return stuck == 100 || sent > 64 * 1024 * 1024;
+  }));
+  CHECK(sent > 16 * 1024 * 1024);
+  CHECK(sent < 32 * 1024 * 1024);  // the kernel's buffers take some more
+  CHECK(connected.loop->lingering() == 1);
+}
+
 TEST_CASE("a stream lingers no longer than its limit") {
   Connected connected;
   const Time begun = Now();

@@ -349,7 +349,8 @@ TEST_CASE("plain bytes between two records end the connection") {
   CHECK(fixture.server.received == "good");
 }
 
-// OpenSSL keeps one queue of errors for all sessions of a thread, and what stands there makes the next call look failed.
+// OpenSSL keeps one queue of errors for all sessions of a thread, and what stands there makes the next call look
+// failed.
 TEST_CASE("what one session has failed at does not end another") {
   Fixture fixture;
   fixture.Serve();

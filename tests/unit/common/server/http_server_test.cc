@@ -110,6 +110,33 @@ std::string Ok(const std::string& body, bool close = false) {
          std::to_string(body.size()) + "\r\nConnection: " + (close ? "close" : "keep-alive") + "\r\n\r\n" + body;
 }
 
+TEST_CASE("what has not come whole is bounded, over all connections") {
+  HttpLimits limits;
+  limits.unfinished_bytes = 200'000;
+  Server server(limits);
+  const std::string large = Post("/x", std::string(100'000, 'x'));
+  Peer one = server.Connect();
+  Peer other = server.Connect();
+  one.Send(large.substr(0, 90'000));
+  REQUIRE(server.loop.RunUntil([&] { return server.http.unfinished_bytes() > 90'000; }));
+  other.Send(large.substr(0, 90'000));
+  const std::string refused = server.ReceiveAll(other);
+  CHECK(refused.starts_with("HTTP/1.1 503 "));
+  CHECK(refused.find("on their way at once") != std::string::npos);
+  CHECK(server.http.counters().refused.of(Refusal::kFull) == 1);
+  // What comes in one piece is not concerned, and what has been refused counts no more.
+  Peer third = server.Connect();
+  third.Send(Post("/whole", "y"));
+  REQUIRE(server.RunUntilAsked(1));
+  server.Answer(0);
+  one.Send(large.substr(90'000));
+  REQUIRE(server.RunUntilAsked(2));
+  server.Answer(1);
+  Peer fourth = server.Connect();
+  fourth.Send(large);
+  REQUIRE(server.RunUntilAsked(3));
+}
+
 TEST_CASE("a request is answered, and the next on the same connection") {
   Server server;
   Peer peer = server.Connect();

@@ -391,6 +391,28 @@ TEST_CASE("the reason says in words what was wrong") {
   CHECK(Read("\x81\x05Hello").reason.find("wrong mask") != std::string::npos);
 }
 
+TEST_CASE("what readers keep of messages that have not come whole is bounded, over all of a pool") {
+  ReaderPool pool(Role::kServer, {.message_bytes = 100'000, .fragments = 8, .unfinished_bytes = 150'000});
+  Transcript transcript;
+  const std::string most = Text(std::string(80'000, 'x')).substr(0, 70'000);
+  auto one = pool.Take();
+  REQUIRE(one->Read(most, transcript) == Status::kInMessage);
+  CHECK(one->memory() > 70'000);
+  CHECK(pool.Keep(*one));
+  CHECK(pool.Keep(*one));  // counts once
+  auto other = pool.Take();
+  REQUIRE(other->Read(most, transcript) == Status::kInMessage);
+  CHECK_FALSE(pool.Keep(*other));
+  SUBCASE("until one of them is given back") {
+    pool.GiveBack(std::move(one));
+    CHECK(pool.Keep(*other));
+    pool.GiveBack(std::move(other));
+    auto third = pool.Take();
+    REQUIRE(third->Read(most, transcript) == Status::kInMessage);
+    CHECK(pool.Keep(*third));
+  }
+}
+
 TEST_CASE("a pool lends a reader again that was given back between messages") {
   ReaderPool pool(Role::kServer, kLimits, 1);
   Transcript transcript;

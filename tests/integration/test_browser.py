@@ -5,45 +5,17 @@ import signal
 
 import pytest
 
-from relay import DEADLINE, command_exists
+import browser
+from browser import driver  # noqa: F401: a fixture
 from test_quickstart import quickstart  # noqa: F401: a fixture
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (python3-selenium)")
-pytestmark = pytest.mark.skipif(
-    not command_exists("chromedriver"), reason="chromedriver is not installed (chromium-driver)"
-)
+from selenium.webdriver.common.keys import Keys  # isort: skip: browser.py has looked for it
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402: only where there is selenium
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # which root has not
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 BOTH = ["repeater-1", "repeater-2"]
 
 
-class Page:
+class Page(browser.Page):
     """The page, by what a person sees of it and does with it."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def find(self, selector):
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def find_all(self, selector):
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def wait_until(self, condition, what):
-        WebDriverWait(self.driver, DEADLINE, poll_frequency=0.05).until(lambda _: condition(), what)
 
     def state(self, repeater):
         return self.find(f"#{repeater} [role=status]").text
@@ -68,16 +40,6 @@ class Page:
         button = self.find(f"#{repeater} button")
         assert button.accessible_name == f"{name} {repeater}"
         button.click()
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(service=Service("chromedriver"), options=options)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

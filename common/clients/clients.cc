@@ -17,9 +17,11 @@ constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);
 
-// Of a turn, for replays: the others' messages and handshakes come in between. What is left over goes on in the next
-// turn, which begins at once.
-constexpr Duration kReplayTime = milliseconds(1);
+// Of a turn, for replays, long lists of PHIDs, and the subscriptions of those that have gone: the others' messages and
+// handshakes come in between. What is left over goes on in the next turn, which begins at once.
+constexpr Duration kWorkTime = milliseconds(1);
+// Subscriptions. More than come in at once, so that those who come and go do not pile up.
+constexpr std::size_t kForgottenAtOnce = 1024;
 // And for handshakes.
 constexpr Duration kArrivalTime = milliseconds(1);
 
@@ -69,7 +71,9 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
 }
 
 Clients::~Clients() {
-  for (const auto& client : clients_) client->audience().index.UnsubscribeAll(*client);
+  for (const auto* clients : {&clients_, &forgotten_}) {
+    for (const auto& client : *clients) client->audience().index.UnsubscribeAll(*client);
+  }
 }
 
 Result<net::Address> Clients::Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
@@ -86,25 +90,31 @@ void Clients::Pump() {
     replay_index_.Add(live_, *entry.message());
     FanOut(*entry.message());
   }
-  if (!replay_queue_.empty()) ContinueReplays();
+  if (!work_queue_.empty() || !forgotten_.empty()) ContinueWork();
   http_.ContinueArrivals();
 }
 
-void Clients::ScheduleReplay(Client& client) {
-  if (scheduled_.emplace(client.id(), &client).second) replay_queue_.push_back(client.id());
+void Clients::Schedule(Client& client) {
+  if (scheduled_.emplace(client.id(), &client).second) work_queue_.push_back(client.id());
 }
 
-void Clients::ContinueReplays() {
-  const Time until = Now() + kReplayTime;
-  while (!replay_queue_.empty()) {
-    const auto next = scheduled_.extract(replay_queue_.front());
-    replay_queue_.pop_front();
-    if (!next) continue;  // it has left
-    Client& client = *next.mapped();
-    if (client.ContinueReplay()) ScheduleReplay(client);
-    if (Now() >= until) break;
-  }
-  if (!replay_queue_.empty()) loop_.TurnAgain();
+void Clients::ContinueWork() {
+  const auto any = [this] { return !work_queue_.empty() || !forgotten_.empty(); };
+  const Time until = Now() + kWorkTime;
+  do {
+    if (!work_queue_.empty()) {
+      const auto next = scheduled_.extract(work_queue_.front());
+      work_queue_.pop_front();
+      // Else it has left.
+      if (next && next.mapped()->ContinueWork()) Schedule(*next.mapped());
+    }
+    if (!forgotten_.empty()) {
+      std::unique_ptr<Client> client = std::move(forgotten_.back());
+      forgotten_.pop_back();
+      Forget(std::move(client));
+    }
+  } while (any() && Now() < until);
+  if (any()) loop_.TurnAgain();
 }
 
 void Clients::BeginDrain(Duration time) {
@@ -257,23 +267,30 @@ void Clients::CountDelivery(const Client& client, std::size_t bytes) {
 
 void Clients::Remove(Client& client) {
   scheduled_.erase(client.id());
-  Audience& audience = client.audience();
-  audience.index.UnsubscribeAll(client);
-  --audience.instance->clients_active;
-  instances_.MarkChanged(*audience.instance);
+  history::Instance& instance = *client.audience().instance;
+  --instance.clients_active;
+  ++instance.clients_leaving;
+  instances_.MarkChanged(instance);
+  const server::ConnectionId id = client.id();
   const std::uint32_t place = client.place;
-  loop_.DeleteLater(std::shared_ptr<Client>(std::move(clients_[place])));  // it may be on the stack
-  if (--audience.clients == 0) {
-    const auto found = audiences_.find(audience.instance);
-    loop_.DeleteLater(std::shared_ptr<Audience>(std::move(found->second)));  // after the client, which refers to it
-    audiences_.erase(found);
-  }
+  Forget(std::move(clients_[place]));
   if (place + 1 < clients_.size()) {
     clients_[place] = std::move(clients_.back());
     clients_[place]->place = place;
   }
   clients_.pop_back();
-  http_.Release(client.id());
+  http_.Release(id);
+}
+
+void Clients::Forget(std::unique_ptr<Client> client) {
+  Audience& audience = client->audience();
+  if (!audience.index.UnsubscribeSome(*client, kForgottenAtOnce)) return forgotten_.push_back(std::move(client));
+  --audience.instance->clients_leaving;
+  loop_.DeleteLater(std::shared_ptr<Client>(std::move(client)));  // it may be on the stack
+  if (--audience.clients > 0) return;
+  const auto found = audiences_.find(audience.instance);
+  loop_.DeleteLater(std::shared_ptr<Audience>(std::move(found->second)));  // after the client, which refers to it
+  audiences_.erase(found);
 }
 
 void Clients::Sweep() {

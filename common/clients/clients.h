@@ -88,16 +88,20 @@ class Clients : private server::HttpHandler {
   void OnRequest(const server::Request& request) override;
   std::string PeerOf(const Client& client) const;
   void FanOut(const history::Message& message);
-  // Sends some of the client's replay at the end of this turn or a later one.
-  void ScheduleReplay(Client& client);
-  void ContinueReplays();
+  // Does some of the client's work that takes long at the end of this turn or a later one.
+  void Schedule(Client& client);
+  void ContinueWork();
   void DrainSome();
   void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
   // Closes a client that broke a bound.
   void Cut(Client& client, ClientEnd end);
   void Ignore(const Client& client, std::string_view reason);
   void CountDelivery(const Client& client, std::size_t bytes);
+  // Lets go of a client whose connection is closed.
   void Remove(Client& client);
+  // Takes its subscriptions out of the index, and deletes it: at once, or at the end of this turn and later ones where
+  // they are many.
+  void Forget(std::unique_ptr<Client> client);
   void Sweep();
 
   net::Loop& loop_;
@@ -113,10 +117,11 @@ class Clients : private server::HttpHandler {
   std::vector<std::vector<http::OriginPattern>> origins_;  // of each port
   std::uint64_t live_;  // position in the history: what lies before it has been fanned out
   ReplayIndex replay_index_;
-  std::deque<std::uint64_t> replay_queue_;                // ids of clients whose turn it is
+  std::deque<std::uint64_t> work_queue_;                  // ids of clients whose turn it is
   std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<std::unique_ptr<Client>> forgotten_;  // they have gone, but their subscriptions are still in the index
   std::size_t sweep_at_ = 0;
   Time swept_{};
   bool ready_ = true;

@@ -342,6 +342,7 @@ MessageReader::Status MessageReader::status() const { return impl_->status(); }
 bool MessageReader::closed_by_peer() const { return impl_->closed_by_peer; }
 std::uint16_t MessageReader::close_code() const { return impl_->close_code; }
 std::string_view MessageReader::close_reason() const { return impl_->close_reason; }
+const ReaderLimits& MessageReader::limits() const { return impl_->limits; }
 
 ReaderPool::ReaderPool(Role role, const ReaderLimits& limits, std::size_t spare)
     : role_(role), limits_(limits), spare_(spare) {}
@@ -353,8 +354,14 @@ std::unique_ptr<MessageReader> ReaderPool::Take() {
   return reader;
 }
 
+void ReaderPool::SetLimits(const ReaderLimits& limits) {
+  if (limits == limits_) return;
+  limits_ = limits;
+  free_.clear();
+}
+
 void ReaderPool::GiveBack(std::unique_ptr<MessageReader> reader) {
-  if (reader->status() != MessageReader::Status::kBetweenMessages) return;
+  if (reader->status() != MessageReader::Status::kBetweenMessages || reader->limits() != limits_) return;
   if (free_.size() < spare_) free_.push_back(std::move(reader));
 }
 

@@ -21,6 +21,8 @@ enum class Role { kServer, kClient };  // whose bytes are read: a server's reade
 struct ReaderLimits {
   std::size_t message_bytes = 1024 * 1024;  // past it 1009
   std::size_t fragments = 1024;             // of one message; past it 1008
+
+  bool operator==(const ReaderLimits&) const = default;
 };
 
 // Receives what a reader finds. Views are borrowed for the call. No call may destroy the reader.
@@ -59,6 +61,7 @@ class MessageReader {
   bool closed_by_peer() const;
   std::uint16_t close_code() const;
   std::string_view close_reason() const;
+  const ReaderLimits& limits() const;
 
  private:
   struct Impl;
@@ -71,6 +74,8 @@ class ReaderPool {
   ReaderPool(Role role, const ReaderLimits& limits, std::size_t spare = 64);
 
   std::unique_ptr<MessageReader> Take();
+  // For the readers to be taken; those that are lent keep what they began with.
+  void SetLimits(const ReaderLimits& limits);
   // REQUIRES: its last Read() returned kBetweenMessages; another is simply destroyed.
   void GiveBack(std::unique_ptr<MessageReader> reader);
 

@@ -585,6 +585,7 @@ def test_a_group_moves_to_other_urls_and_loses_nothing(relay):
     assert len(repeater.node.status()["upstreams"]) == 1
     traffic.check()
     assert not repeater.node.events("gap")
+    assert not repeater.node.events("upstream_ended")  # it is the same group
 
 
 def test_a_group_that_has_no_url_of_before_is_another_and_loses_nothing_either(relay):

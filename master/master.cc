@@ -22,15 +22,14 @@ http::PreparedResponse Receipt(std::string_view node_id) {
 }  // namespace
 
 Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
-    : settings_(settings),
-      log_(log),
+    : log_(log),
       numbering_(RandomId()),
-      limits_{settings.limits.json_depth, settings.limits.message_subscribers},
+      limits_(LimitsOf(settings)),
       node_(loop, settings, log, *this, this),
       receipt_(Receipt(node_.id())) {}
 
 Result<void> Master::Prepare() {
-  if (!settings_.state.empty()) {
+  if (!node_.settings().state.empty()) {
     if (auto opened = OpenJournal(); !opened) return opened;
   }
   // The epoch is there before its first message, so that a repeater which follows from the beginning knows that
@@ -41,7 +40,8 @@ Result<void> Master::Prepare() {
 }
 
 Result<void> Master::OpenJournal() {
-  auto journal = Journal::Open({settings_.state, settings_.durability, settings_.limits.history_bytes}, log_);
+  const config::Settings& settings = node_.settings();
+  auto journal = Journal::Open({settings.state, settings.durability, settings.limits.history_bytes}, log_);
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
   numbering_ = Numbering(journal_->epoch(), journal_->last());

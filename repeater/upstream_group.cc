@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/changes.h"
+
 namespace aphlict::repeater {
 
 namespace {
@@ -16,11 +18,12 @@ constexpr Duration kMaxRefusedDelay = seconds(30);
 
 }  // namespace
 
-UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, const Secrets* secrets,
-                             std::string node_id, Log& log, FollowHandler& handler)
+UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings,
+                             std::shared_ptr<const Secrets> secrets, std::string node_id, Log& log,
+                             FollowHandler& handler)
     : loop_(loop),
       settings_(settings),
-      secrets_(secrets),
+      secrets_(std::move(secrets)),
       node_id_(std::move(node_id)),
       log_(log),
       handler_(handler),
@@ -30,17 +33,44 @@ UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& setti
 
 UpstreamGroup::~UpstreamGroup() = default;
 
-void UpstreamGroup::Start(const net::TlsContext* tls) {
-  tls_ = tls;
+void UpstreamGroup::Start(std::shared_ptr<const net::TlsContext> tls) {
+  tls_ = std::move(tls);
   Schedule();
 }
 
-void UpstreamGroup::Stop() {
+void UpstreamGroup::Change(const config::UpstreamGroup& settings, std::shared_ptr<const Secrets> secrets,
+                           std::shared_ptr<const net::TlsContext> tls) {
+  const bool same_instances = settings.instances == settings_.instances;
+  const bool same = settings == settings_ && config::SameSecrets(secrets, secrets_);
+  settings_ = settings;
+  secrets_ = std::move(secrets);
+  tls_ = std::move(tls);
+  if (connected_) {
+    const bool listed = std::find(settings_.urls.begin(), settings_.urls.end(), url_) != settings_.urls.end();
+    if (listed && same_instances) return;
+    const std::string reason = listed ? "other instances are to be followed" : "its URL is no longer configured";
+    connection_->Close(websocket::kGoingAway, reason);
+    return Ended(reason);
+  }
+  if (same && !retry_.active()) return;  // an attempt is under way
+  resolver_.Cancel();
+  if (connection_) {
+    connection_->Close(websocket::kGoingAway, "the configuration has changed");
+    loop_.DeleteLater(std::shared_ptr<feed::UpstreamConnection>(std::move(connection_)));
+  }
+  urls_.clear();
+  addresses_.clear();
+  failures_ = 0;
+  refusals_ = 0;
+  Schedule();
+}
+
+void UpstreamGroup::Stop(std::string_view reason) {
   stopped_ = true;
   retry_.Stop();
   resolver_.Cancel();
   if (connection_) {
-    connection_->Close(websocket::kGoingAway, "the repeater stops");
+    connection_->Close(websocket::kGoingAway, reason);
     connection_.reset();
   }
   connected_ = synchronised_ = false;
@@ -84,7 +114,7 @@ void UpstreamGroup::TryUrl() {
   resolver_.Resolve(url_.host, url_.port, [this](Result<std::vector<net::Address>> resolved) {
     if (!resolved) return Ended(resolved.error().text);
     addresses_ = std::move(*resolved);
-    has_alternative_ = settings_.urls.size() > 1 || addresses_.size() > 1;
+    several_addresses_ = addresses_.size() > 1;
     std::shuffle(addresses_.begin(), addresses_.end(), random_);
     TryAddress();
   });
@@ -93,7 +123,7 @@ void UpstreamGroup::TryUrl() {
 void UpstreamGroup::TryAddress() {
   address_ = addresses_.back();
   addresses_.pop_back();
-  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_, secrets_,
+  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_.get(), secrets_,
                                                            static_cast<feed::UpstreamHandler&>(*this));
 }
 
@@ -132,7 +162,7 @@ void UpstreamGroup::OnAbove(const std::vector<std::string>& nodes) {
 
 // What it has sent is kept; from another upstream, the feed goes on at exactly the next message.
 void UpstreamGroup::OnDrain() {
-  if (!connected_ || !has_alternative_) return;
+  if (!connected_ || !has_alternative()) return;
   connection_->Close(websocket::kGoingAway, "moves to another upstream");
   Ended("the node above is about to stop");
 }

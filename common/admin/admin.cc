@@ -13,9 +13,14 @@ Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status
       names_(NamesOfThisHost()),
       http_(loop, "admin", options.http, log, *this) {}
 
-Result<net::Address> Admin::Bind(const net::Address& address, const Access& access, server::PortOptions options) {
-  access_.push_back(access);
-  return http_.Bind(address, std::move(options));
+void Admin::SetAccess(std::size_t port, const Access& access) {
+  if (access_.size() <= port) access_.resize(port + 1);
+  access_[port] = access;
+}
+
+void Admin::SetOptions(const Options& options) {
+  options_ = options;
+  http_.SetLimits(options_.http);
 }
 
 void Admin::OnHead(const server::RequestStart& request) {

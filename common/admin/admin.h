@@ -33,9 +33,12 @@ class Admin : private server::HttpHandler {
   // `publish` is null on a node that takes none. All references outlive it.
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
-  // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, const Access& access, server::PortOptions options);
-  Result<void> Listen() { return http_.Listen(); }
+  // Where ports are taken, and listened on.
+  server::HttpServer& http() { return http_; }
+  // Who may do what on a port, from now on. REQUIRES: for each that is taken, before it listens.
+  void SetAccess(std::size_t port, const Access& access);
+  // For all requests to come.
+  void SetOptions(const Options& options);
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.
   void RefusePublishes(bool refuse) { refuses_publishes_ = refuse; }
@@ -56,7 +59,7 @@ class Admin : private server::HttpHandler {
   PublishHandler* publish_;
   bool refuses_publishes_ = false;
   std::vector<std::string> names_;  // of this host
-  std::vector<Access> access_;      // of each port
+  std::vector<Access> access_;      // by the number of the port
   server::HttpServer http_;
 };
 

@@ -60,20 +60,9 @@ class TreeWriter {
     out_.StartObject().Field("id", node.info.id).Field("name", node.info.name);
     out_.Field("address", node.info.address).Field("url", node.info.url).Field("version", node.info.version);
     out_.Field("connected", Milliseconds(input_.now - node.since));
-    out_.Field("clients", node.clients).Field("lag", LagOf(node));
+    out_.Field("clients", node.clients).Field("lag", LagOf(node, input_.history));
     WriteBelow(node.info.id);
     out_.EndObject();
-  }
-
-  // Messages that this node has dealt with, and that one had not at its last report.
-  std::uint64_t LagOf(const feed::Tree::Node& node) const {
-    std::uint64_t lag = 0;
-    for (const history::EpochState& state : input_.history.epochs()) {
-      const auto known = node.info.cursor.find(state.epoch);
-      const history::Sequence dealt_with = known == node.info.cursor.end() ? state.base - 1 : known->second;
-      if (state.newest > dealt_with) lag += state.newest - dealt_with;
-    }
-    return lag;
   }
 
   json::Writer& out_;
@@ -83,6 +72,16 @@ class TreeWriter {
 };
 
 }  // namespace
+
+std::uint64_t LagOf(const feed::Tree::Node& node, const history::History& history) {
+  std::uint64_t lag = 0;
+  for (const history::EpochState& state : history.epochs()) {
+    const auto known = node.info.cursor.find(state.epoch);
+    const history::Sequence dealt_with = known == node.info.cursor.end() ? state.base - 1 : known->second;
+    if (state.newest > dealt_with) lag += state.newest - dealt_with;
+  }
+  return lag;
+}
 
 std::string WriteStatus(const StatusInput& input) {
   const feed::NodeInfo& own = input.tree.own();

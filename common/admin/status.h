@@ -49,4 +49,7 @@ struct StatusInput {
 
 std::string WriteStatus(const StatusInput& input);
 
+// How many messages this node has dealt with, and a node below had not at its last report.
+std::uint64_t LagOf(const feed::Tree::Node& node, const history::History& history);
+
 }  // namespace aphlict::admin

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "common/base/bytes.h"
+#include "common/base/file.h"
 
 namespace aphlict {
 
@@ -282,7 +283,36 @@ class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 
 class Log::Impl {
  public:
+  // Those of the paths that are wanted: the present one where there is one. Errors as Log::Open().
+  Result<std::vector<std::shared_ptr<Sink>>> SinksOf(const std::vector<std::string>& wanted) const {
+    std::vector<std::shared_ptr<Sink>> made;
+    const auto add = [&](const std::string& path, auto open) -> Result<void> {
+      const auto known =
+          std::find_if(sinks.begin(), sinks.end(), [&](const auto& sink) { return sink->path() == path; });
+      if (known != sinks.end()) {
+        made.push_back(*known);
+        return {};
+      }
+      Result<Output> output = open();
+      if (!output) return output.error();
+      made.push_back(std::make_shared<Sink>(path, std::move(*output)));
+      return {};
+    };
+    for (const std::string& path : wanted) {
+      const auto open = [&] {
+        MakeFolderOf(path);
+        return Output::OpenFile(path);
+      };
+      if (auto added = add(path, open); !added) return added.error();
+    }
+    if (wanted.empty()) {
+      if (auto added = add("", [] { return Result<Output>(Output::Stderr()); }); !added) return added.error();
+    }
+    return made;
+  }
+
   std::vector<std::shared_ptr<Sink>> sinks;
+  std::vector<std::string> paths;
   std::unique_ptr<spdlog::logger> logger;
   std::string line;  // reused
 };
@@ -293,12 +323,10 @@ Log::~Log() { Flush(); }
 
 Result<std::unique_ptr<Log>> Log::Open(const std::vector<std::string>& paths, LogLevel level) {
   std::unique_ptr<Log> log(new Log(level));
-  for (const std::string& path : paths) {
-    Result<Output> output = Output::OpenFile(path);
-    if (!output) return output.error();
-    log->impl_->sinks.push_back(std::make_shared<Sink>(path, std::move(*output)));
-  }
-  if (paths.empty()) log->impl_->sinks.push_back(std::make_shared<Sink>("", Output::Stderr()));
+  auto made = log->impl_->SinksOf(paths);
+  if (!made) return made.error();
+  log->impl_->sinks = std::move(*made);
+  log->impl_->paths = paths;
 
   const auto& sinks = log->impl_->sinks;
   log->impl_->logger = std::make_unique<spdlog::logger>("", sinks.begin(), sinks.end());
@@ -334,6 +362,17 @@ void Log::Flush() {
   // As at nearly every turn's end.
   if (std::all_of(sinks.begin(), sinks.end(), [](const auto& sink) { return sink->idle(); })) return;
   impl_->logger->flush();
+}
+
+Result<void> Log::SetPaths(const std::vector<std::string>& paths) {
+  if (paths == impl_->paths) return {};
+  auto made = impl_->SinksOf(paths);
+  if (!made) return made.error();
+  Flush();
+  impl_->sinks = std::move(*made);
+  impl_->paths = paths;
+  impl_->logger->sinks().assign(impl_->sinks.begin(), impl_->sinks.end());
+  return {};
 }
 
 void Log::Reopen() {

@@ -38,8 +38,8 @@ class Log {
  public:
   using Fields = std::initializer_list<LogField>;
 
-  // Writes to each of `paths` (appending), or to stderr where there are none. REQUIRES: SIGPIPE is ignored.
-  // Errors: a path that cannot be opened; code is an exit code of sysexits(3).
+  // Writes to each of `paths` (appending; folders that are missing are made), or to stderr where there are none.
+  // REQUIRES: SIGPIPE is ignored. Errors: a path that cannot be opened; code is an exit code of sysexits(3).
   static Result<std::unique_ptr<Log>> Open(const std::vector<std::string>& paths, LogLevel level);
   // Collects lines in `*lines` instead, without their time, for tests. `lines` must outlive the log.
   static std::unique_ptr<Log> ForTest(std::vector<std::string>* lines);
@@ -57,6 +57,9 @@ class Log {
 
   // Hands what has collected to the sinks, as far as they take it without blocking. Call once a loop turn.
   void Flush();
+  // Writes to others from now on, as Open() does; what stays is not opened anew. Errors as Open(), and nothing has
+  // changed.
+  Result<void> SetPaths(const std::vector<std::string>& paths);
   // Opens the files anew, after they were moved away. One that fails keeps its old file; this is logged.
   void Reopen();
 

@@ -50,6 +50,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
 
   std::uint64_t id() const { return id_; }
   Audience& audience() const { return audience_; }
+  net::Address peer_address() const { return connection_.peer(); }
   std::string peer() const { return connection_.peer().ToString(); }
   std::size_t unsent() const { return connection_.unsent(); }
 

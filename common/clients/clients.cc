@@ -76,10 +76,19 @@ Clients::~Clients() {
   }
 }
 
-Result<net::Address> Clients::Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
-                                   server::PortOptions options) {
-  origins_.push_back(std::move(origins));
-  return http_.Bind(address, std::move(options));
+void Clients::SetOrigins(std::size_t port, std::vector<http::OriginPattern> origins) {
+  if (origins_.size() <= port) origins_.resize(port + 1);
+  origins_[port] = std::move(origins);
+}
+
+void Clients::SetLimits(const ClientLimits& limits) {
+  const bool counts_now = options_.http.per_address == 0 && limits.http.per_address != 0;
+  options_ = limits;
+  readers_.SetLimits(limits.commands);
+  http_.SetLimits(WithArrivalTime(limits.http));
+  for (std::size_t i = 0; counts_now && i < clients_.size(); ++i) {
+    http_.CountUpgraded(clients_[i]->id(), clients_[i]->peer_address());
+  }
 }
 
 void Clients::Pump() {
@@ -125,10 +134,7 @@ void Clients::BeginDrain(Duration time) {
   drain_.Start(Duration::zero(), kDrainInterval);
 }
 
-Result<void> Clients::EndDrain() {
-  drain_.Stop();
-  return http_.Listen();
-}
+void Clients::EndDrain() { drain_.Stop(); }
 
 void Clients::DrainSome() {
   const Duration left = std::max<Duration>(drained_at_ - Now(), Duration::zero());

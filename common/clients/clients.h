@@ -54,11 +54,12 @@ class Clients : private server::HttpHandler {
           Log& log);
   ~Clients() override;
 
-  // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
-                            server::PortOptions options);
-  Result<void> Listen() { return http_.Listen(); }
-  bool listening() const { return http_.listening(); }
+  // Where ports are taken, and listened on.
+  server::HttpServer& http() { return http_; }
+  // The pages that may connect to a port from now on. REQUIRES: for each that is taken, before it listens.
+  void SetOrigins(std::size_t port, std::vector<http::OriginPattern> origins);
+  // Bounds of clients to come and of those that are there: what one of them holds stays, also where it is more.
+  void SetLimits(const ClientLimits& limits);
   // What plain GET is answered with: 501 when ready, 503 else.
   void SetReady(bool ready) { ready_ = ready; }
 
@@ -69,8 +70,8 @@ class Clients : private server::HttpHandler {
   // Closes the port (what waits in its queue is taken first), and the clients with 1001, evenly over `time`: their
   // pages come back elsewhere at once and all alike, so it is for the server to spread them.
   void BeginDrain(Duration time);
-  // Opens the port again. Errors as Listen().
-  Result<void> EndDrain();
+  // Closes no more of them. The ports stay closed until http().Listen().
+  void EndDrain();
 
   // Closes the port, and every client with `code`.
   void Shutdown(std::uint16_t code, std::string_view reason);
@@ -114,7 +115,7 @@ class Clients : private server::HttpHandler {
   SharedBytes pong_frame_;
   websocket::ReaderPool readers_;
   server::HttpServer http_;
-  std::vector<std::vector<http::OriginPattern>> origins_;  // of each port
+  std::vector<std::vector<http::OriginPattern>> origins_;  // by the number of the port
   std::uint64_t live_;  // position in the history: what lies before it has been fanned out
   ReplayIndex replay_index_;
   std::deque<std::uint64_t> work_queue_;                  // ids of clients whose turn it is

@@ -47,6 +47,8 @@ struct Server {
 struct UpstreamGroup {
   std::vector<http::Url> urls;         // at least one; scheme http or https
   std::vector<std::string> instances;  // only these are asked for; none: all
+
+  bool operator==(const UpstreamGroup&) const = default;
 };
 
 // The bounds. Each is a key of `limits` in the file; what happens past it is in README.md.
@@ -85,9 +87,10 @@ struct Settings {
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;
   std::string pidfile;
-  std::string name;        // how this node calls itself in the status; the host's name by default
-  std::string public_url;  // the URL that browsers reach its client port by, or empty
-  std::string state;       // of a master: the folder of its durable history; empty: none
+  std::string name;            // how this node calls itself in the status
+  bool named_by_host = false;  // it is the host's name, which may change while the node runs
+  std::string public_url;      // the URL that browsers reach its client port by, or empty
+  std::string state;           // of a master: the folder of its durable history; empty: none
   Durability durability = Durability::kProcess;
   seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;

@@ -61,6 +61,7 @@ class Tree {
   };
 
   explicit Tree(std::size_t most_instances = 65'536) : most_instances_(most_instances) {}
+  void SetMostInstances(std::size_t most) { most_instances_ = most; }
 
   // The node's own part.
   void SetOwn(NodeInfo info);

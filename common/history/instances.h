@@ -32,6 +32,8 @@ struct Instance {
 class Instances {
  public:
   explicit Instances(std::size_t most = 65'536) : most_(most) {}
+  // Those that are there stay, also where they are more.
+  void SetMost(std::size_t most) { most_ = most; }
 
   // The instance of that name, made if it is new. Null when there are `most` of them, all in use: the newest is
   // refused. One that is not in use makes room, the one that was unused for longest first; what it counted goes

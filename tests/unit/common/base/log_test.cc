@@ -273,12 +273,37 @@ TEST_CASE("files that were moved away are opened anew") {
   }
 }
 
+TEST_CASE("a log goes on in other files, and those that stay are not opened anew") {
+  const Folder folder;
+  const auto log = OpenLog({folder.File("a"), folder.File("b")});
+  log->Info("first");
+  std::filesystem::rename(folder.path() / "a", folder.path() / "moved");
+  REQUIRE(log->SetPaths({folder.File("a"), folder.File("new/c")}));
+  log->Info("second");
+  log->Flush();
+  CHECK(folder.Contents("moved").find("event=first\n") != std::string::npos);
+  CHECK(folder.Contents("moved").find("event=second\n") != std::string::npos);
+  CHECK(folder.Contents("b").find("event=first\n") != std::string::npos);
+  CHECK(folder.Contents("b").find("event=second\n") == std::string::npos);
+  CHECK(folder.Contents("new/c").find("event=second\n") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "a"));
+
+  SUBCASE("or in none of them, where one cannot be opened") {
+    CHECK_FALSE(log->SetPaths({folder.File("d"), folder.path().string()}));
+    log->Info("third");
+    log->Flush();
+    CHECK(folder.Contents("new/c").find("event=third\n") != std::string::npos);
+    CHECK(folder.Contents("d").empty());
+  }
+}
+
 TEST_CASE("a file that cannot be opened is an error of the configuration") {
   Folder folder;
-  const auto missing = Log::Open({folder.File("missing/log")}, LogLevel::kInfo);
-  REQUIRE_FALSE(missing);
-  CHECK(missing.error().code == 78);
-  CHECK(missing.error().text == "open log " + folder.File("missing/log") + ": No such file or directory");
+  std::ofstream(folder.File("file")) << "x";
+  const auto below = Log::Open({folder.File("file/log")}, LogLevel::kInfo);
+  REQUIRE_FALSE(below);
+  CHECK(below.error().code == 78);
+  CHECK(below.error().text == "open log " + folder.File("file/log") + ": Not a directory");
   CHECK(Log::Open({folder.path().string()}, LogLevel::kInfo).error().code == 78);
 
   SUBCASE("or of permissions") {

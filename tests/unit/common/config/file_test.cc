@@ -228,9 +228,9 @@ TEST_CASE("a problem with an upstream names the group, the key and the line") {
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": []}])") ==
         "upstream[0].instances: expected at least one instance; without this key, it is all (line 3)");
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [7]}])") ==
-        "upstream[0].instances: expected a name, got a number (line 3)");
+        "upstream[0].instances[0]: expected a name, got a number (line 3)");
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [""]}])")
-            .starts_with("upstream[0].instances: expected a name"));
+            .starts_with("upstream[0].instances[0]: expected a name"));
   for (const char* url : {"", "a:1", "http://", "ftp://a", "http://a:0", "http://u@a", "http://a:1#x"}) {
     CAPTURE(url);
     CHECK(problem("[[\"" + std::string(url) + "\"]]").starts_with("upstream[0][0]: "));

@@ -83,6 +83,7 @@ struct Settings {
   net::TlsFiles tls;                    // for outgoing connections; `ca`: none means the system's authorities
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   std::string pidfile;
   std::string name;        // how this node calls itself in the status; the host's name by default
   std::string public_url;  // the URL that browsers reach its client port by, or empty

@@ -106,7 +106,7 @@ int Run(const config::Settings& settings, Log& log, const MakeApplication& make)
   net::Loop loop;
   auto application = make(loop, settings, log);
   Node& node = application->node();
-  log.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"node", node.id()}, {"name", settings.name}});
+  log.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"id", node.id()}});
 
   bool stopping = false;  // the drain, if there is one, is the last
   bool stopped = false;
@@ -183,7 +183,7 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
   const auto open_log = [&] {
     const ActingAs acting(settings.user ? &*settings.user : nullptr);  // who will open the files anew
     for (const std::string& path : settings.log_paths) MakeFolderOf(path);
-    return Log::Open(settings.log_paths, settings.log_level);
+    return Log::Open(settings.log_paths, {settings.log_level, settings.log_format, settings.name});
   };
   auto log = open_log();
   if (!log) return Fail(role, log.error());

@@ -135,7 +135,7 @@ void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {
   connected_ = true;
   log_.Info("upstream_connected", {{"url", url_.scheme + "://" + url_.authority()},
                                    {"address", address_.ToString()},
-                                   {"node", node_},
+                                   {"id", node_},
                                    {"name", name_},
                                    {"version", welcome.version}});
   handler_.OnEpochs(*this, welcome);
@@ -149,7 +149,7 @@ void UpstreamGroup::OnHeartbeat(const feed::Heartbeat& heartbeat) {
   if (!heartbeat.live || synchronised_) return;
   synchronised_ = ever_synchronised_ = true;
   failures_ = 0;
-  log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"node", node_}});
+  log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"id", node_}});
   handler_.OnStateChange();
 }
 

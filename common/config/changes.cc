@@ -105,6 +105,7 @@ std::vector<Setting> AllSettings() {
   add("reuse.port", Same(&Settings::reuse_port), kAtRestart);
   add("logs[].path", Same(&Settings::log_paths));
   add("log.level", Same(&Settings::log_level));
+  add("log.format", Same(&Settings::log_format), kAtRestart);
   add("pidfile", Same(&Settings::pidfile), kAtRestart);
   add("cluster", anything);
   add("memory.hint", anything);

@@ -46,7 +46,8 @@ class FileReader {
             {"user", [&](auto& value, auto& key) { Text(value, key, &settings_.user_name); }},
             {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
             {"admin.secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.admin_secret_file); }},
-            {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
+            {"log.format", [&](auto& value, auto& key) { Word(value, key, ParseLogFormat, &settings_.log_format); }},
+            {"log.level", [&](auto& value, auto& key) { Word(value, key, ParseLogLevel, &settings_.log_level); }},
             {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
         });
   }
@@ -363,11 +364,13 @@ class FileReader {
     *target = value.boolean();
   }
 
-  void Level(const json::Value& value, const std::string& key) {
+  // One of the words that `parse` knows.
+  template <typename T>
+  void Word(const json::Value& value, const std::string& key, Result<T> (*parse)(std::string_view), T* target) {
     if (!value.is_string()) return Expected(key, value, "a string");
-    const auto level = ParseLogLevel(value.string());
-    if (!level) return Problem(key, value, level.error().text);
-    settings_.log_level = *level;
+    const auto parsed = parse(value.string());
+    if (!parsed) return Problem(key, value, parsed.error().text);
+    *target = *parsed;
   }
 
   void LimitsObject(const json::Value& value, const std::string& key) {

@@ -35,6 +35,7 @@ struct Options {
   std::string durability;
   std::optional<std::int64_t> drain;
   std::string log_level;
+  std::string log_format;
   bool debug = false;
   bool reuse_port = false;
   std::string user;
@@ -141,6 +142,8 @@ void Declare(CLI::App& app, Role role, Options& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(std::int64_t{0}, kMaxDrainSeconds));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error. Default: info")->type_name("LEVEL");
+  app.add_option("--log-format", options.log_format, "text (key=value) or json, a line for each event. Default: text")
+      ->type_name("FORMAT");
   app.add_flag("--debug", options.debug, "The same as --log-level debug");
   CLI::Option* const check =
       app.add_flag("--check-config", options.check_config, "Say whether the configuration is right, and exit");
@@ -385,6 +388,12 @@ Invocation Load(Role role, int argc, const char* const* argv) {
       settings.log_level = *level;
     else
       problems.push_back("--log-level: " + level.error().text);
+  }
+  if (!options.log_format.empty()) {
+    if (const auto format = ParseLogFormat(options.log_format))
+      settings.log_format = *format;
+    else
+      problems.push_back("--log-format: " + format.error().text);
   }
   if (options.debug) settings.log_level = LogLevel::kDebug;
   CheckWhole(settings, &problems);

@@ -86,6 +86,7 @@ struct Settings {
   net::TlsFiles tls;                    // for outgoing connections; `ca`: none means the system's authorities
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   std::string pidfile;
   std::string name;            // how this node calls itself in the status
   bool named_by_host = false;  // it is the host's name, which may change while the node runs

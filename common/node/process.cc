@@ -132,7 +132,7 @@ class Process {
   // Until a signal ends it. Once. Returns the exit code.
   int Run() {
     const config::Settings& settings = node_.settings();
-    log_.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"node", node_.id()}, {"name", settings.name}});
+    log_.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"id", node_.id()}});
     int exit_code = EX_OK;
     std::unique_ptr<PidFile> pid_file;
     if (auto started = Start(node_, settings, &pid_file); !started) {
@@ -259,7 +259,7 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
   if (HoldsSecrets(settings)) ForbidCoreFiles();
   const auto open_log = [&] {
     const ActingAs acting(settings.user ? &*settings.user : nullptr);  // who will open the files anew
-    return Log::Open(settings.log_paths, settings.log_level);
+    return Log::Open(settings.log_paths, {settings.log_level, settings.log_format, settings.name});
   };
   auto log = open_log();
   if (!log) return Fail(role, log.error());

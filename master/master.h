@@ -32,11 +32,12 @@ class Master : public node::Application, private node::Role, private admin::Publ
   };
   struct Answered {
     server::ConnectionId connection;
+    admin::PublishResult result;
     std::optional<http::Response> refusal;  // else the receipt
   };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
-  std::optional<http::Response> Number(const Pending& pending, std::vector<history::Message>* numbered);
+  Answered Number(const Pending& pending, std::vector<history::Message>* numbered);
   void Settle(std::vector<history::Message> numbered);
   Result<void> OpenJournal();
   static PublishLimits LimitsOf(const config::Settings& settings) {

@@ -168,7 +168,7 @@ Time Repeater::heard() const {
 
 std::vector<admin::UpstreamStatus> Repeater::upstreams() const {
   std::vector<admin::UpstreamStatus> all;
-  for (const auto& group : groups_) all.push_back(group->status());
+  for (const auto& group : groups_) all.push_back(group->status(node_.history()));
   return all;
 }
 

@@ -16,6 +16,9 @@ constexpr Duration kMaxDelay = seconds(2);
 // Where all that can be followed refuse this node: that ends when somebody changes a configuration.
 constexpr Duration kMaxRefusedDelay = seconds(30);
 
+// A node that is level hears so once an interval; what a busy machine adds to it is no lag.
+constexpr Duration kLevelTime = feed::kHeartbeatInterval + milliseconds(500);
+
 }  // namespace
 
 UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings,
@@ -29,7 +32,8 @@ UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& setti
       handler_(handler),
       random_(RandomSeed()),
       resolver_(loop),
-      retry_(loop, [this] { Next(); }) {}
+      retry_(loop, [this] { Next(); }),
+      level_at_(Now()) {}
 
 UpstreamGroup::~UpstreamGroup() = default;
 
@@ -80,8 +84,19 @@ void UpstreamGroup::Report(const feed::Tree& tree) {
   if (connected_) connection_->SendStatus(tree.EncodeReport(connection_->report_mark()));
 }
 
-admin::UpstreamStatus UpstreamGroup::status() const {
-  return {url_.scheme + "://" + url_.authority(), connected_, synchronised_, upstream_node(), connected_ ? name_ : ""};
+admin::UpstreamStatus UpstreamGroup::status(const history::History& history) const {
+  admin::UpstreamStatus status{url_.scheme + "://" + url_.authority(), connected_, synchronised_, upstream_node(),
+                               connected_ ? name_ : ""};
+  status.connects = connects_;
+  status.failures = failures_in_all_;
+  for (const auto& [epoch, newest] : newest_above_) {
+    const history::EpochState* state = history.Find(epoch);
+    const history::Sequence own = state == nullptr ? 0 : state->newest;
+    if (newest > own) status.lag_messages += newest - own;
+  }
+  const Duration lag = Now() - level_at_;
+  if (!synchronised_ || lag > kLevelTime) status.lag = lag;
+  return status;
 }
 
 void UpstreamGroup::Schedule() {
@@ -133,6 +148,8 @@ void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {
   name_ = welcome.name;
   above_ = welcome.above;
   connected_ = true;
+  ++connects_;
+  for (const auto& [epoch, range] : welcome.epochs) newest_above_[epoch] = range.newest;
   log_.Info("upstream_connected", {{"url", url_.scheme + "://" + url_.authority()},
                                    {"address", address_.ToString()},
                                    {"id", node_},
@@ -146,7 +163,10 @@ void UpstreamGroup::OnHeartbeat(const feed::Heartbeat& heartbeat) {
   if (!connected_) return;
   handler_.OnHeartbeat(heartbeat);
   last_heartbeat_ = Now();
-  if (!heartbeat.live || synchronised_) return;
+  if (!heartbeat.live) return;
+  level_at_ = last_heartbeat_;
+  if (synchronised_) return;
+  newest_above_.clear();
   synchronised_ = ever_synchronised_ = true;
   failures_ = 0;
   log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"id", node_}});
@@ -176,6 +196,7 @@ void UpstreamGroup::OnRefused(int status, const std::string& reason) {
                                   {"status", status},
                                   {"reason", reason}});
   ++failures_;
+  ++failures_in_all_;
   ++refusals_;
   Schedule();
 }
@@ -195,6 +216,8 @@ void UpstreamGroup::Ended(const std::string& reason) {
   const bool was_synchronised = synchronised_;
   const bool was_connected = std::exchange(connected_, false);
   synchronised_ = false;
+  newest_above_.clear();
+  ++failures_in_all_;
   above_.clear();
   if (was_connected) {
     addresses_.clear();

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "common/admin/status.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/config/settings.h"
@@ -61,7 +61,8 @@ class UpstreamGroup : private feed::UpstreamHandler {
   // The node that is followed, and those above it. Empty when there is none.
   std::string upstream_node() const { return connected_ ? node_ : ""; }
   const std::vector<std::string>& above() const { return above_; }
-  admin::UpstreamStatus status() const;
+  // `history` is this node's.
+  admin::UpstreamStatus status(const history::History& history) const;
 
  private:
   void Schedule();
@@ -107,6 +108,10 @@ class UpstreamGroup : private feed::UpstreamHandler {
   std::string name_;
   std::vector<std::string> above_;
   Time last_heartbeat_{};
+  Time level_at_;                 // when there was last nothing more above; at first, when the group was made
+  history::Cursor newest_above_;  // that the node above had when it was connected to; empty once synchronised
+  std::uint64_t connects_ = 0;
+  std::uint64_t failures_in_all_ = 0;
   bool connected_ = false;
   bool synchronised_ = false;
   bool ever_synchronised_ = false;

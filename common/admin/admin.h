@@ -1,4 +1,5 @@
-// The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), and errors in words.
+// The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), metrics, health, and errors in
+// words.
 #pragma once
 
 #include <memory>
@@ -7,12 +8,24 @@
 #include <vector>
 
 #include "common/admin/access.h"
-#include "common/admin/status.h"
+#include "common/admin/exposition.h"
+#include "common/admin/publish_result.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/server/http_server.h"
 
 namespace aphlict::admin {
+
+// Whoever can tell how the node is.
+class StatusSource {
+ public:
+  virtual ~StatusSource() = default;
+  // As JSON text.
+  virtual std::string StatusOf(std::string_view instance) const = 0;
+  virtual std::string MetricsAs(MetricsFormat format) const = 0;
+  virtual State state() const = 0;
+};
 
 // Whoever takes publishes.
 class PublishHandler {
@@ -47,6 +60,11 @@ class Admin : private server::HttpHandler {
     http_.Respond(connection, response);
   }
 
+  // Of publishes that are answered by somebody else.
+  void Count(PublishResult result) { publishes_.Add(result); }
+  const PublishCounts& publishes() const { return publishes_; }
+
+  std::size_t connections() const { return http_.connections(); }
   const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
@@ -58,6 +76,7 @@ class Admin : private server::HttpHandler {
   const StatusSource& status_;
   PublishHandler* publish_;
   bool refuses_publishes_ = false;
+  PublishCounts publishes_;
   std::vector<std::string> names_;  // of this host
   std::vector<Access> access_;      // by the number of the port
   server::HttpServer http_;

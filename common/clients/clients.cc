@@ -92,6 +92,7 @@ void Clients::SetLimits(const ClientLimits& limits) {
 }
 
 void Clients::Pump() {
+  TimeDeliveries();
   replay_index_.DropBefore(history_.begin());
   for (; live_ < history_.end(); ++live_) {
     const history::Entry& entry = history_.at(live_);
@@ -148,16 +149,29 @@ void Clients::DrainSome() {
   }
 }
 
+void Clients::TimeDeliveries() {
+  if (fanned_out_.empty() || fan_out_turn_ == loop_.turn()) return;
+  for (const auto& [accepted, deliveries] : fanned_out_) {
+    counters_.latency.Add(loop_.last_written() - accepted, deliveries);
+  }
+  fanned_out_.clear();
+}
+
 void Clients::FanOut(const history::Message& message) {
   const history::Instance* instance = instances_.Find(message.instance());
   const auto audience = audiences_.find(instance);
-  if (audience == audiences_.end()) return;
+  if (audience == audiences_.end()) return counters_.fan_out.Add(std::uint64_t{0});
+  const std::uint64_t before = counters_.deliveries;
   const SharedBytes frame = message.client_frame();
   std::vector<Client*> over;  // cut afterwards: the index must not change under the walk
   audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
     auto& client = static_cast<Client&>(subscriber);
     if (!client.Deliver(frame)) over.push_back(&client);
   });
+  const std::uint64_t deliveries = counters_.deliveries - before;
+  counters_.fan_out.Add(deliveries);
+  if (deliveries > 0) fanned_out_.push_back({message.accepted(), deliveries});
+  fan_out_turn_ = loop_.turn();
   for (Client* client : over) {
     Cut(*client, ClientEnd::kUnsent);
   }

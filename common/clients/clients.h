@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/base/histogram.h"
 #include "common/base/log.h"
 #include "common/base/time.h"
 #include "common/clients/client.h"
@@ -40,11 +41,21 @@ struct ClientLimits {
 };
 
 struct ClientCounters {
+  static constexpr std::uint64_t kFanOutBounds[] = {0, 1, 3, 10, 30, 100, 300, 1'000, 3'000, 10'000, 30'000};
+  static constexpr std::uint64_t kLatencyBounds[] = {500,       1'000,     2'000,     5'000,     10'000,
+                                                     20'000,    50'000,    100'000,   200'000,   500'000,
+                                                     1'000'000, 2'000'000, 5'000'000, 30'000'000};
+
   std::uint64_t accepted = 0;
   std::uint64_t deliveries = 0;
   std::uint64_t delivered_bytes = 0;
   ClientEndCounts ended;
   std::uint64_t ignored = 0;  // frames that were no command
+  // Of each message: to how many clients it went at once. Those to whom a replay brings it are not among them.
+  Histogram fan_out{kFanOutBounds};
+  // Of each of these deliveries, in microseconds: from the message's acceptance by its master to the end of the turn in
+  // which it was written to the sockets.
+  Histogram latency{kLatencyBounds};
 };
 
 class Clients : private server::HttpHandler {
@@ -77,6 +88,8 @@ class Clients : private server::HttpHandler {
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return clients_.size(); }
+  // Those on their way to being clients included.
+  std::size_t connections() const { return http_.connections(); }
   // Connections that may become clients: accepted, and on their handshake.
   std::size_t arriving() const { return http_.arriving(); }
   const ClientCounters& counters() const { return counters_; }
@@ -85,10 +98,17 @@ class Clients : private server::HttpHandler {
  private:
   friend class Client;
 
+  struct FannedOut {
+    Time accepted;
+    std::uint64_t deliveries;
+  };
+
   void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
   std::string PeerOf(const Client& client) const;
   void FanOut(const history::Message& message);
+  // Looks how long the last turn's deliveries have taken, all of them by one reading of the clock.
+  void TimeDeliveries();
   // Does some of the client's work that takes long at the end of this turn or a later one.
   void Schedule(Client& client);
   void ContinueWork();
@@ -116,7 +136,9 @@ class Clients : private server::HttpHandler {
   websocket::ReaderPool readers_;
   server::HttpServer http_;
   std::vector<std::vector<http::OriginPattern>> origins_;  // by the number of the port
-  std::uint64_t live_;  // position in the history: what lies before it has been fanned out
+  std::uint64_t live_;                 // position in the history: what lies before it has been fanned out
+  std::vector<FannedOut> fanned_out_;  // what was fanned out in the turn …
+  std::uint64_t fan_out_turn_ = 0;     // … of that number
   ReplayIndex replay_index_;
   std::deque<std::uint64_t> work_queue_;                  // ids of clients whose turn it is
   std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/admin/metrics.h"
+#include "common/admin/status.h"
 #include "common/config/changes.h"
 #include "common/config/load.h"
 
@@ -161,6 +163,7 @@ Result<void> Node::Open() {
     if (auto listening = Listen(config::ServerType::kRepeater); !listening) return listening;
   }
   serving_ = true;
+  resources_.emplace(loop_.streams());
   tick_.Start(kTickInterval, kTickInterval);
   return role_.Start();
 }
@@ -321,7 +324,10 @@ void Node::TakeLimits() {
 bool Node::Accept(history::Message message, bool repeat) {
   history::Instance* instance = instances_.Get(message.instance());
   if (instance == nullptr) return false;
-  if (history_.Add(std::move(message), repeat, Now())) ++instance->messages_in;
+  if (history_.Add(std::move(message), repeat, Now())) {
+    ++instance->messages_in;
+    ++messages_in_;
+  }
   return true;
 }
 
@@ -386,13 +392,12 @@ void Node::RefreshTree() const {
     tree_.UpdateOwn(instance->name, {instance->clients_active, instance->clients_total, instance->messages_out});
   }
   tree_.UpdateOwnCursor(history_.cursor());
+  tree_.UpdateOwnFigures(admin::WriteFigures(Look()));
 }
 
 std::string Node::StatusOf(std::string_view instance) const {
   RefreshTree();
-  return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_, role_.upstreams(),
-                             role_.gaps(), role_.repeats(), Refused(), ClosedClients(),
-                             clients_ ? clients_->counters().ignored : 0});
+  return admin::WriteStatus(Look(), instance);
 }
 
 std::string Node::Summary() const {
@@ -401,7 +406,7 @@ std::string Node::Summary() const {
   std::string text = (draining_ ? "draining; " : "") + Counted(own, "client");
   if (const auto& nodes = tree_.nodes(); !nodes.empty()) {
     std::uint64_t behind = 0;
-    for (const auto& [id, node] : nodes) behind = std::max(behind, admin::LagOf(node, history_));
+    for (const auto& [id, node] : nodes) behind = std::max(behind, admin::LagOf(history_, node));
     text += "; below, " + Counted(nodes.size(), "repeater") + " with " + Counted(tree_.TotalClients() - own, "client") +
             ", " + (behind == 0 ? "none behind" : "up to " + Counted(behind, "message") + " behind");
   }
@@ -421,21 +426,45 @@ std::string Node::Summary() const {
   return text;
 }
 
-std::vector<std::pair<std::string_view, server::RefusalCounts>> Node::Refused() const {
-  std::vector<std::pair<std::string_view, server::RefusalCounts>> refused;
-  refused.emplace_back("admin", admin_->http_counters().refused);
-  if (clients_) refused.emplace_back("client", clients_->http_counters().refused);
-  if (downstreams_) refused.emplace_back("repeater", downstreams_->http_counters().refused);
-  return refused;
+std::string Node::MetricsAs(admin::MetricsFormat format) const {
+  RefreshTree();
+  return admin::WriteMetrics(Look(), resources_->Look(loop_.streams()), format);
 }
 
-std::vector<std::pair<std::string_view, std::uint64_t>> Node::ClosedClients() const {
-  std::vector<std::pair<std::string_view, std::uint64_t>> closed;
-  for (std::size_t i = 0; clients_ && i < clients::kClientEnds; ++i) {
-    const auto end = static_cast<clients::ClientEnd>(i);
-    closed.emplace_back(clients::InfoOf(end).name, clients_->counters().ended.of(end));
+admin::State Node::state() const {
+  if (draining_) return admin::State::kDraining;
+  if (!ready_) return admin::State::kSynchronising;
+  if (clients_ && !clients_->listening()) return admin::State::kNotListening;
+  return admin::State::kReady;
+}
+
+admin::Snapshot Node::Look() const {
+  std::vector<admin::PortStatus> ports = {{"admin", admin_->connections(), admin_->http_counters()}};
+  if (clients_) ports.push_back({"client", clients_->connections(), clients_->http_counters()});
+  if (downstreams_) ports.push_back({"repeater", downstreams_->connections(), downstreams_->http_counters()});
+  std::vector<std::string> instances;
+  for (const config::UpstreamGroup& group : settings_.upstream) {
+    instances.insert(instances.end(), group.instances.begin(), group.instances.end());
   }
-  return closed;
+  std::sort(instances.begin(), instances.end());
+  instances.erase(std::unique(instances.begin(), instances.end()), instances.end());
+  return {role_.name(),
+          state(),
+          started_,
+          Now(),
+          history_,
+          instances_,
+          tree_,
+          loop_,
+          std::move(ports),
+          admin_->publishes(),
+          role_.upstreams(),
+          clients_.get(),
+          downstreams_.get(),
+          messages_in_,
+          role_.gaps(),
+          role_.repeats(),
+          std::move(instances)};
 }
 
 void Node::OnEnter(const history::Message& message) {

@@ -4,15 +4,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "common/admin/admin.h"
-#include "common/admin/status.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/base/resources.h"
 #include "common/clients/clients.h"
 #include "common/config/settings.h"
 #include "common/feed/downstreams.h"
@@ -104,6 +106,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   net::Loop& loop() { return loop_; }
   Log& log() { return log_; }
   history::History& history() { return history_; }
+  const history::History& history() const { return history_; }
   history::Instances& instances() { return instances_; }
   feed::Tree& tree() { return tree_; }
   admin::Admin& admin() { return *admin_; }
@@ -118,8 +121,9 @@ class Node : private admin::StatusSource, private history::History::Observer {
 
  private:
   std::string StatusOf(std::string_view instance) const override;
-  std::vector<std::pair<std::string_view, server::RefusalCounts>> Refused() const;
-  std::vector<std::pair<std::string_view, std::uint64_t>> ClosedClients() const;
+  std::string MetricsAs(admin::MetricsFormat format) const override;
+  admin::State state() const override;
+  admin::Snapshot Look() const;
   void OnEnter(const history::Message& message) override;
   void OnLeave(const history::Message& message) override;
   // A port that is taken: whether it is listened on is for Open() and OpenClients().
@@ -165,6 +169,8 @@ class Node : private admin::StatusSource, private history::History::Observer {
   std::unique_ptr<clients::Clients> clients_;       // null where no browser is served
   std::vector<Listener> listeners_;
   std::vector<std::string> above_;
+  std::uint64_t messages_in_ = 0;
+  std::optional<Resources> resources_;  // once the ports are open
   bool report_now_ = false;
   bool ready_ = true;
   bool serving_ = false;  // the ports of operators and repeaters are open

@@ -22,15 +22,14 @@ http::PreparedResponse Receipt(std::string_view node_id) {
 }  // namespace
 
 Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
-    : settings_(settings),
-      log_(log),
+    : log_(log),
       numbering_(RandomId()),
-      limits_{settings.limits.json_depth, settings.limits.message_subscribers},
+      limits_(LimitsOf(settings)),
       node_(loop, settings, log, *this, this),
       receipt_(Receipt(node_.id())) {}
 
 Result<void> Master::Prepare() {
-  if (!settings_.state.empty()) {
+  if (!node_.settings().state.empty()) {
     if (auto opened = OpenJournal(); !opened) return opened;
   }
   // The epoch is there before its first message, so that a repeater which follows from the beginning knows that
@@ -41,7 +40,8 @@ Result<void> Master::Prepare() {
 }
 
 Result<void> Master::OpenJournal() {
-  auto journal = Journal::Open({settings_.state, settings_.durability, settings_.limits.history_bytes}, log_);
+  const config::Settings& settings = node_.settings();
+  auto journal = Journal::Open({settings.state, settings.durability, settings.limits.history_bytes}, log_);
   if (!journal) return journal.error();
   journal_ = std::move(*journal);
   numbering_ = Numbering(journal_->epoch(), journal_->last());
@@ -65,6 +65,7 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
                                        {"reason", error.text},
                                        {"suppressed", suppressed}});
     }
+    node_.admin().Count(admin::PublishResult::kInvalid);
     return node_.admin().Respond(connection, http::ErrorResponse(error.code, error.text));
   }
   pending_.push_back({connection, instance, std::move(body), std::move(*publish)});
@@ -75,13 +76,14 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
 void Master::Commit() {
   if (pending_.empty()) return;
   std::vector<history::Message> numbered;
-  for (const Pending& pending : pending_) answers_.push_back({pending.connection, Number(pending, &numbered)});
+  for (const Pending& pending : pending_) answers_.push_back(Number(pending, &numbered));
   pending_.clear();
   if (!numbered.empty()) Settle(std::move(numbered));
 }
 
 bool Master::Answer() {
   for (const Answered& answer : std::exchange(answers_, {})) {
+    node_.admin().Count(answer.result);
     // May bring the next publish of the connection.
     if (answer.refusal) {
       node_.admin().Respond(answer.connection, *answer.refusal);
@@ -92,14 +94,17 @@ bool Master::Answer() {
   return !pending_.empty();
 }
 
-// Gives a publish its number, or none where it repeats another or cannot be taken. Returns why not.
-std::optional<http::Response> Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
+// Gives a publish its number, or none where it repeats another or cannot be taken. Returns what to answer.
+Master::Answered Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
+  using Outcome = admin::PublishResult;
   const Time now = Now();
   history::Instance* instance = node_.instances().Get(pending.instance);
-  if (instance == nullptr) return http::ErrorResponse(503, "too many instances are in use");
+  if (instance == nullptr) {
+    return {pending.connection, Outcome::kFull, http::ErrorResponse(503, "too many instances are in use")};
+  }
   if (repeats_.Seen(pending.instance, pending.publish.unique_id, now)) {
     ++repeats_dropped_;
-    return std::nullopt;
+    return {pending.connection, Outcome::kRepeat, std::nullopt};
   }
   ++instance->entering;
   numbered->push_back(history::Message::Create(
@@ -111,7 +116,7 @@ std::optional<http::Response> Master::Number(const Pending& pending, std::vector
                            {"bytes", pending.body.size()},
                            {"subscribers", pending.publish.subscribers.size()}});
   }
-  return std::nullopt;
+  return {pending.connection, Outcome::kAccepted, std::nullopt};
 }
 
 // Stores what was numbered, and only then lets anybody see it.
@@ -123,7 +128,10 @@ void Master::Settle(std::vector<history::Message> numbered) {
     return;
   }
   // A repeat of one of these is answered like it, so that it is tried again as well.
-  for (Answered& answer : answers_) answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
+  for (Answered& answer : answers_) {
+    answer.result = admin::PublishResult::kNotStored;
+    answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
+  }
   for (const history::Message& message : numbered) repeats_.Forget(message.instance(), message.unique_id());
   numbering_.Rewind(numbered.size());
   std::int64_t suppressed = 0;

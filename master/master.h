@@ -32,13 +32,17 @@ class Master : public node::Application, private node::Role, private admin::Publ
   };
   struct Answered {
     server::ConnectionId connection;
+    admin::PublishResult result;
     std::optional<http::Response> refusal;  // else the receipt
   };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
-  std::optional<http::Response> Number(const Pending& pending, std::vector<history::Message>* numbered);
+  Answered Number(const Pending& pending, std::vector<history::Message>* numbered);
   void Settle(std::vector<history::Message> numbered);
   Result<void> OpenJournal();
+  static PublishLimits LimitsOf(const config::Settings& settings) {
+    return {settings.limits.json_depth, settings.limits.message_subscribers};
+  }
 
   std::string_view name() const override { return "master"; }
   Result<void> Prepare() override;
@@ -48,13 +52,13 @@ class Master : public node::Application, private node::Role, private admin::Publ
   void OnAhead(const history::Epoch& epoch) override;
   void Report() override {}  // nobody is above
   void Stop() override {}
+  void OnSettings() override { limits_ = LimitsOf(node_.settings()); }
   Time heard() const override { return Now(); }
   std::string own_epoch() const override { return numbering_.epoch(); }
   std::vector<admin::UpstreamStatus> upstreams() const override { return {}; }
   std::uint64_t gaps() const override { return 0; }
   std::uint64_t repeats() const override { return repeats_dropped_; }
 
-  const config::Settings& settings_;
   Log& log_;
   std::unique_ptr<Journal> journal_;  // null without a state folder
   Numbering numbering_;

@@ -12,12 +12,55 @@ constexpr Duration kOpenAnyway = seconds(5);
 }  // namespace
 
 Repeater::Repeater(net::Loop& loop, const config::Settings& settings, Log& log)
-    : log_(log), node_(loop, settings, log, *this, nullptr), open_anyway_(loop, [this] { OpenClients(); }) {
-  for (const config::UpstreamGroup& group : settings.upstream) {
-    groups_.push_back(std::make_unique<UpstreamGroup>(loop, group, settings.secrets.get(), node_.id(), log,
-                                                      static_cast<FollowHandler&>(*this)));
-  }
+    : loop_(loop),
+      log_(log),
+      node_(loop, settings, log, *this, nullptr),
+      open_anyway_(loop, [this] { OpenClients(); }) {
+  for (const config::UpstreamGroup& group : settings.upstream) groups_.push_back(MakeGroup(group));
   node_.SetReady(false);
+}
+
+std::unique_ptr<UpstreamGroup> Repeater::MakeGroup(const config::UpstreamGroup& settings) {
+  return std::make_unique<UpstreamGroup>(loop_, settings, node_.settings().secrets, node_.id(), log_,
+                                         static_cast<FollowHandler&>(*this));
+}
+
+// A group that has changed is the one that has a URL in common with what it was: it leads to the same master.
+void Repeater::OnSettings() {
+  const config::Settings& settings = node_.settings();
+  std::vector<std::unique_ptr<UpstreamGroup>> groups(settings.upstream.size());
+  const auto keep = [&](auto is_same) {
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      if (groups[i]) continue;
+      const auto found = std::find_if(groups_.begin(), groups_.end(), [&](const auto& group) {
+        return group && is_same(group->settings(), settings.upstream[i]);
+      });
+      if (found != groups_.end()) groups[i] = std::move(*found);
+    }
+  };
+  keep([](const config::UpstreamGroup& a, const config::UpstreamGroup& b) { return a == b; });
+  keep([](const config::UpstreamGroup& a, const config::UpstreamGroup& b) {
+    return std::find_first_of(a.urls.begin(), a.urls.end(), b.urls.begin(), b.urls.end()) != a.urls.end();
+  });
+  std::vector<bool> is_new;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    is_new.push_back(!groups[i]);
+    if (!groups[i]) groups[i] = MakeGroup(settings.upstream[i]);
+  }
+  groups_.swap(groups);
+  for (const auto& group : groups) {
+    if (!group) continue;
+    log_.Info("upstream_ended", {{"url", group->status().url}, {"reason", "it is no longer configured"}});
+    group->Stop("it is no longer configured");
+  }
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    if (is_new[i]) {
+      groups_[i]->Start(node_.certificates().outgoing());
+    } else {
+      groups_[i]->Change(settings.upstream[i], settings.secrets, node_.certificates().outgoing());
+    }
+  }
+  OnStateChange();
 }
 
 Result<void> Repeater::Start() {
@@ -28,7 +71,7 @@ Result<void> Repeater::Start() {
 
 void Repeater::Stop() {
   open_anyway_.Stop();
-  for (auto& group : groups_) group->Stop();
+  for (auto& group : groups_) group->Stop("the repeater stops");
 }
 
 void Repeater::OpenClients() {
@@ -125,7 +168,7 @@ Time Repeater::heard() const {
 
 std::vector<admin::UpstreamStatus> Repeater::upstreams() const {
   std::vector<admin::UpstreamStatus> all;
-  for (const auto& group : groups_) all.push_back(group->status());
+  for (const auto& group : groups_) all.push_back(group->status(node_.history()));
   return all;
 }
 

@@ -33,6 +33,7 @@ class Repeater : public node::Application, private node::Role, private FollowHan
   Result<void> Start() override;
   void Report() override;
   void Stop() override;
+  void OnSettings() override;
   Time heard() const override;
   std::string own_epoch() const override { return ""; }
   std::vector<admin::UpstreamStatus> upstreams() const override;
@@ -40,7 +41,9 @@ class Repeater : public node::Application, private node::Role, private FollowHan
   std::uint64_t repeats() const override { return repeats_dropped_; }
 
   void OpenClients();
+  std::unique_ptr<UpstreamGroup> MakeGroup(const config::UpstreamGroup& settings);
 
+  net::Loop& loop_;
   Log& log_;
   history::Repeats repeats_;
   std::uint64_t repeats_dropped_ = 0;

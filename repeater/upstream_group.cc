@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/config/changes.h"
+
 namespace aphlict::repeater {
 
 namespace {
@@ -14,33 +16,65 @@ constexpr Duration kMaxDelay = seconds(2);
 // Where all that can be followed refuse this node: that ends when somebody changes a configuration.
 constexpr Duration kMaxRefusedDelay = seconds(30);
 
+// A node that is level hears so once an interval; what a busy machine adds to it is no lag.
+constexpr Duration kLevelTime = feed::kHeartbeatInterval + milliseconds(500);
+
 }  // namespace
 
-UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, const Secrets* secrets,
-                             std::string node_id, Log& log, FollowHandler& handler)
+UpstreamGroup::UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings,
+                             std::shared_ptr<const Secrets> secrets, std::string node_id, Log& log,
+                             FollowHandler& handler)
     : loop_(loop),
       settings_(settings),
-      secrets_(secrets),
+      secrets_(std::move(secrets)),
       node_id_(std::move(node_id)),
       log_(log),
       handler_(handler),
       random_(RandomSeed()),
       resolver_(loop),
-      retry_(loop, [this] { Next(); }) {}
+      retry_(loop, [this] { Next(); }),
+      level_at_(Now()) {}
 
 UpstreamGroup::~UpstreamGroup() = default;
 
-void UpstreamGroup::Start(const net::TlsContext* tls) {
-  tls_ = tls;
+void UpstreamGroup::Start(std::shared_ptr<const net::TlsContext> tls) {
+  tls_ = std::move(tls);
   Schedule();
 }
 
-void UpstreamGroup::Stop() {
+void UpstreamGroup::Change(const config::UpstreamGroup& settings, std::shared_ptr<const Secrets> secrets,
+                           std::shared_ptr<const net::TlsContext> tls) {
+  const bool same_instances = settings.instances == settings_.instances;
+  const bool same = settings == settings_ && config::SameSecrets(secrets, secrets_);
+  settings_ = settings;
+  secrets_ = std::move(secrets);
+  tls_ = std::move(tls);
+  if (connected_) {
+    const bool listed = std::find(settings_.urls.begin(), settings_.urls.end(), url_) != settings_.urls.end();
+    if (listed && same_instances) return;
+    const std::string reason = listed ? "other instances are to be followed" : "its URL is no longer configured";
+    connection_->Close(websocket::kGoingAway, reason);
+    return Ended(reason);
+  }
+  if (same && !retry_.active()) return;  // an attempt is under way
+  resolver_.Cancel();
+  if (connection_) {
+    connection_->Close(websocket::kGoingAway, "the configuration has changed");
+    loop_.DeleteLater(std::shared_ptr<feed::UpstreamConnection>(std::move(connection_)));
+  }
+  urls_.clear();
+  addresses_.clear();
+  failures_ = 0;
+  refusals_ = 0;
+  Schedule();
+}
+
+void UpstreamGroup::Stop(std::string_view reason) {
   stopped_ = true;
   retry_.Stop();
   resolver_.Cancel();
   if (connection_) {
-    connection_->Close(websocket::kGoingAway, "the repeater stops");
+    connection_->Close(websocket::kGoingAway, reason);
     connection_.reset();
   }
   connected_ = synchronised_ = false;
@@ -50,8 +84,19 @@ void UpstreamGroup::Report(const feed::Tree& tree) {
   if (connected_) connection_->SendStatus(tree.EncodeReport(connection_->report_mark()));
 }
 
-admin::UpstreamStatus UpstreamGroup::status() const {
-  return {url_.scheme + "://" + url_.authority(), connected_, synchronised_, upstream_node(), connected_ ? name_ : ""};
+admin::UpstreamStatus UpstreamGroup::status(const history::History& history) const {
+  admin::UpstreamStatus status{url_.scheme + "://" + url_.authority(), connected_, synchronised_, upstream_node(),
+                               connected_ ? name_ : ""};
+  status.connects = connects_;
+  status.failures = failures_in_all_;
+  for (const auto& [epoch, newest] : newest_above_) {
+    const history::EpochState* state = history.Find(epoch);
+    const history::Sequence own = state == nullptr ? 0 : state->newest;
+    if (newest > own) status.lag_messages += newest - own;
+  }
+  const Duration lag = Now() - level_at_;
+  if (!synchronised_ || lag > kLevelTime) status.lag = lag;
+  return status;
 }
 
 void UpstreamGroup::Schedule() {
@@ -84,7 +129,7 @@ void UpstreamGroup::TryUrl() {
   resolver_.Resolve(url_.host, url_.port, [this](Result<std::vector<net::Address>> resolved) {
     if (!resolved) return Ended(resolved.error().text);
     addresses_ = std::move(*resolved);
-    has_alternative_ = settings_.urls.size() > 1 || addresses_.size() > 1;
+    several_addresses_ = addresses_.size() > 1;
     std::shuffle(addresses_.begin(), addresses_.end(), random_);
     TryAddress();
   });
@@ -93,7 +138,7 @@ void UpstreamGroup::TryUrl() {
 void UpstreamGroup::TryAddress() {
   address_ = addresses_.back();
   addresses_.pop_back();
-  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_, secrets_,
+  connection_ = std::make_unique<feed::UpstreamConnection>(loop_, url_, address_, tls_.get(), secrets_,
                                                            static_cast<feed::UpstreamHandler&>(*this));
 }
 
@@ -103,9 +148,11 @@ void UpstreamGroup::OnWelcome(const feed::Welcome& welcome) {
   name_ = welcome.name;
   above_ = welcome.above;
   connected_ = true;
+  ++connects_;
+  for (const auto& [epoch, range] : welcome.epochs) newest_above_[epoch] = range.newest;
   log_.Info("upstream_connected", {{"url", url_.scheme + "://" + url_.authority()},
                                    {"address", address_.ToString()},
-                                   {"node", node_},
+                                   {"id", node_},
                                    {"name", name_},
                                    {"version", welcome.version}});
   handler_.OnEpochs(*this, welcome);
@@ -116,10 +163,13 @@ void UpstreamGroup::OnHeartbeat(const feed::Heartbeat& heartbeat) {
   if (!connected_) return;
   handler_.OnHeartbeat(heartbeat);
   last_heartbeat_ = Now();
-  if (!heartbeat.live || synchronised_) return;
+  if (!heartbeat.live) return;
+  level_at_ = last_heartbeat_;
+  if (synchronised_) return;
+  newest_above_.clear();
   synchronised_ = ever_synchronised_ = true;
   failures_ = 0;
-  log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"node", node_}});
+  log_.Info("synchronised", {{"url", url_.scheme + "://" + url_.authority()}, {"id", node_}});
   handler_.OnStateChange();
 }
 
@@ -132,7 +182,7 @@ void UpstreamGroup::OnAbove(const std::vector<std::string>& nodes) {
 
 // What it has sent is kept; from another upstream, the feed goes on at exactly the next message.
 void UpstreamGroup::OnDrain() {
-  if (!connected_ || !has_alternative_) return;
+  if (!connected_ || !has_alternative()) return;
   connection_->Close(websocket::kGoingAway, "moves to another upstream");
   Ended("the node above is about to stop");
 }
@@ -146,6 +196,7 @@ void UpstreamGroup::OnRefused(int status, const std::string& reason) {
                                   {"status", status},
                                   {"reason", reason}});
   ++failures_;
+  ++failures_in_all_;
   ++refusals_;
   Schedule();
 }
@@ -165,6 +216,8 @@ void UpstreamGroup::Ended(const std::string& reason) {
   const bool was_synchronised = synchronised_;
   const bool was_connected = std::exchange(connected_, false);
   synchronised_ = false;
+  newest_above_.clear();
+  ++failures_in_all_;
   above_.clear();
   if (was_connected) {
     addresses_.clear();

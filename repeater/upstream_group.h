@@ -4,9 +4,10 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "common/admin/status.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/config/settings.h"
@@ -33,14 +34,20 @@ class FollowHandler {
 
 class UpstreamGroup : private feed::UpstreamHandler {
  public:
-  // All references outlive it, and so do `secrets`, which may be null. `node_id` is this node's.
-  UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, const Secrets* secrets, std::string node_id,
-                Log& log, FollowHandler& handler);
+  // All references outlive it. `secrets` may be null. `node_id` is this node's.
+  UpstreamGroup(net::Loop& loop, const config::UpstreamGroup& settings, std::shared_ptr<const Secrets> secrets,
+                std::string node_id, Log& log, FollowHandler& handler);
   ~UpstreamGroup() override;
 
-  // `tls` is for URLs that ask for it, and outlives the group; null where none does.
-  void Start(const net::TlsContext* tls);
-  void Stop();
+  // `tls` is for URLs that ask for it; null where none does.
+  void Start(std::shared_ptr<const net::TlsContext> tls);
+  // Takes other settings while it follows. It stays where it is, if that is still one of the URLs and it is asked for
+  // the same instances; else the feed goes on from another connection, at exactly the next message. Where it follows
+  // nobody and waits, it tries again at once: what was changed may be the reason.
+  void Change(const config::UpstreamGroup& settings, std::shared_ptr<const Secrets> secrets,
+              std::shared_ptr<const net::TlsContext> tls);
+  // `reason` is told to the node above.
+  void Stop(std::string_view reason);
 
   // Sends what has changed in the tree since the last report.
   void Report(const feed::Tree& tree);
@@ -54,7 +61,8 @@ class UpstreamGroup : private feed::UpstreamHandler {
   // The node that is followed, and those above it. Empty when there is none.
   std::string upstream_node() const { return connected_ ? node_ : ""; }
   const std::vector<std::string>& above() const { return above_; }
-  admin::UpstreamStatus status() const;
+  // `history` is this node's.
+  admin::UpstreamStatus status(const history::History& history) const;
 
  private:
   void Schedule();
@@ -63,6 +71,8 @@ class UpstreamGroup : private feed::UpstreamHandler {
   void TryAddress();
   void Leave(std::string_view reason);
   void Ended(const std::string& reason);
+  // Whether there is another URL of the group, or another address of the one that is followed.
+  bool has_alternative() const { return settings_.urls.size() > 1 || several_addresses_; }
   bool IsLoop(const std::string& node, const std::vector<std::string>& above) const;
 
   feed::Hello MakeHello() override { return handler_.MakeHello(*this); }
@@ -76,18 +86,18 @@ class UpstreamGroup : private feed::UpstreamHandler {
   void OnRefused(int status, const std::string& reason) override;
 
   net::Loop& loop_;
-  const config::UpstreamGroup& settings_;
-  const Secrets* secrets_;
+  config::UpstreamGroup settings_;
+  std::shared_ptr<const Secrets> secrets_;
   std::string node_id_;
   Log& log_;
   FollowHandler& handler_;
-  const net::TlsContext* tls_ = nullptr;  // set by Start()
+  std::shared_ptr<const net::TlsContext> tls_;  // set by Start()
   RandomGenerator random_;
   net::Resolver resolver_;
   net::Timer retry_;
   std::vector<http::Url> urls_;          // still to be tried in this round
   std::vector<net::Address> addresses_;  // of url_, still to be tried
-  bool has_alternative_ = false;         // another URL of the group, or another address of the one that is followed
+  bool several_addresses_ = false;       // of the one that is tried or followed
   http::Url url_;                        // tried or followed
   net::Address address_;
   std::unique_ptr<feed::UpstreamConnection> connection_;
@@ -98,6 +108,10 @@ class UpstreamGroup : private feed::UpstreamHandler {
   std::string name_;
   std::vector<std::string> above_;
   Time last_heartbeat_{};
+  Time level_at_;                 // when there was last nothing more above; at first, when the group was made
+  history::Cursor newest_above_;  // that the node above had when it was connected to; empty once synchronised
+  std::uint64_t connects_ = 0;
+  std::uint64_t failures_in_all_ = 0;
   bool connected_ = false;
   bool synchronised_ = false;
   bool ever_synchronised_ = false;

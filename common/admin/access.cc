@@ -7,9 +7,12 @@ namespace aphlict::admin {
 
 namespace {
 
-Right RightFor(const http::RequestHead& head) {
+// Nothing for what anybody may ask, from everywhere: whether the node is well, as those do who start and replace nodes,
+// without a token and by an address that changes.
+std::optional<Right> RightFor(const http::RequestHead& head) {
   if (head.method == "POST") return Right::kPublish;
   const std::string_view path = head.path();
+  if (path == kHealthPath || path == kReadinessPath) return std::nullopt;
   return path == "/metrics" || path.starts_with("/metrics/") ? Right::kMetrics : Right::kStatus;
 }
 
@@ -38,7 +41,9 @@ std::vector<Right> Access::open() const {
 
 std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const std::vector<std::string>& names,
                            const Asker& asker) {
-  const Right right = RightFor(asker.head);
+  const std::optional<Right> needed = RightFor(asker.head);
+  if (!needed) return std::nullopt;
+  const Right right = *needed;
   const http::Headers& headers = asker.head.headers;
   if (auto denial = DenyPage(right, headers)) return denial;
   const auto token = secrets != nullptr ? http::BearerToken(headers) : std::nullopt;

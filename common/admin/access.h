@@ -15,6 +15,9 @@
 
 namespace aphlict::admin {
 
+inline constexpr std::string_view kHealthPath = "/healthz";
+inline constexpr std::string_view kReadinessPath = "/readyz";
+
 // What a request on the admin port asks for. The spelling in the file is "publish", "status", "metrics".
 enum class Right { kPublish, kStatus, kMetrics };
 inline constexpr std::array<std::string_view, 3> kRightNames = {"publish", "status", "metrics"};

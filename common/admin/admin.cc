@@ -1,10 +1,28 @@
 #include "common/admin/admin.h"
 
 #include "common/admin/host_names.h"
+#include "common/admin/metrics.h"
 #include "common/base/bytes.h"
 #include "common/http/head.h"
 
 namespace aphlict::admin {
+
+namespace {
+
+std::string ReadinessText(State state) {
+  switch (state) {
+    case State::kNotListening:
+      return "not ready: the port of the clients is not open yet\n";
+    case State::kSynchronising:
+      return "not ready: not synchronised with the nodes above\n";
+    case State::kDraining:
+      return "not ready: draining\n";
+    default:
+      return "ready\n";
+  }
+}
+
+}  // namespace
 
 Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log)
     : options_(options),
@@ -13,9 +31,14 @@ Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status
       names_(NamesOfThisHost()),
       http_(loop, "admin", options.http, log, *this) {}
 
-Result<net::Address> Admin::Bind(const net::Address& address, const Access& access, server::PortOptions options) {
-  access_.push_back(access);
-  return http_.Bind(address, std::move(options));
+void Admin::SetAccess(std::size_t port, const Access& access) {
+  if (access_.size() <= port) access_.resize(port + 1);
+  access_[port] = access;
+}
+
+void Admin::SetOptions(const Options& options) {
+  options_ = options;
+  http_.SetLimits(options_.http);
 }
 
 void Admin::OnHead(const server::RequestStart& request) {
@@ -42,22 +65,37 @@ void Admin::OnRequest(const server::Request& request) {
     if (head.method != "POST") return refuse(405, "publish with POST", "POST");
     return OnPost(request, instance);
   }
-  if (head.path() == "/status/") {
-    if (head.method != "GET" && head.method != "HEAD") return refuse(405, "the status is read with GET", "GET, HEAD");
-    http::Response response;
+  const std::string_view path = head.path();
+  if (path != "/status/" && path != "/metrics" && path != kHealthPath && path != kReadinessPath) {
+    return refuse(404, "there is nothing here; publish with POST /, status is at /status/, metrics are at /metrics");
+  }
+  if (head.method != "GET" && head.method != "HEAD") return refuse(405, "this is read with GET", "GET, HEAD");
+  http::Response response;
+  if (path == "/status/") {
     response.content_type = "application/json";
     response.body = status_.StatusOf(instance);
-    return http_.Respond(request.connection, response);
+  } else if (path == "/metrics") {
+    const MetricsFormat format = FormatFor(head.headers);
+    response.content_type = ContentTypeOf(format);
+    response.headers.push_back({"Vary", "Accept"});
+    response.body = status_.MetricsAs(format);
+  } else if (path == kHealthPath) {
+    response.body = "ok\n";  // that it is answered is all there is to know: the loop turns
+  } else {
+    response.status = status_.state() == State::kReady ? 200 : 503;
+    response.body = ReadinessText(status_.state());
   }
-  refuse(404, "there is nothing here; publish with POST /, status is at /status/");
+  http_.Respond(request.connection, response);
 }
 
 void Admin::OnPost(const server::Request& request, const std::string& instance) {
   if (publish_ == nullptr) {
+    Count(PublishResult::kNoMaster);
     return http_.Respond(request.connection,
                          http::ErrorResponse(503, "this is a repeater; publish to a master's admin port"));
   }
   if (refuses_publishes_) {
+    Count(PublishResult::kDraining);
     return http_.Respond(request.connection, http::ErrorResponse(503, "this master is about to stop"));
   }
   publish_->OnPublish(request.connection, instance, request.body);

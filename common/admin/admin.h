@@ -1,4 +1,5 @@
-// The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), and errors in words.
+// The admin port: Phabricator's publishes and status (what Aphlict's admin port speaks), metrics, health, and errors in
+// words.
 #pragma once
 
 #include <memory>
@@ -7,12 +8,24 @@
 #include <vector>
 
 #include "common/admin/access.h"
-#include "common/admin/status.h"
+#include "common/admin/exposition.h"
+#include "common/admin/publish_result.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/secret.h"
 #include "common/server/http_server.h"
 
 namespace aphlict::admin {
+
+// Whoever can tell how the node is.
+class StatusSource {
+ public:
+  virtual ~StatusSource() = default;
+  // As JSON text.
+  virtual std::string StatusOf(std::string_view instance) const = 0;
+  virtual std::string MetricsAs(MetricsFormat format) const = 0;
+  virtual State state() const = 0;
+};
 
 // Whoever takes publishes.
 class PublishHandler {
@@ -33,9 +46,12 @@ class Admin : private server::HttpHandler {
   // `publish` is null on a node that takes none. All references outlive it.
   Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log);
 
-  // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, const Access& access, server::PortOptions options);
-  Result<void> Listen() { return http_.Listen(); }
+  // Where ports are taken, and listened on.
+  server::HttpServer& http() { return http_; }
+  // Who may do what on a port, from now on. REQUIRES: for each that is taken, before it listens.
+  void SetAccess(std::size_t port, const Access& access);
+  // For all requests to come.
+  void SetOptions(const Options& options);
   void Shutdown() { http_.Shutdown(); }
   // Whether publishes are answered 503, so that Phabricator goes to the next master.
   void RefusePublishes(bool refuse) { refuses_publishes_ = refuse; }
@@ -44,6 +60,11 @@ class Admin : private server::HttpHandler {
     http_.Respond(connection, response);
   }
 
+  // Of publishes that are answered by somebody else.
+  void Count(PublishResult result) { publishes_.Add(result); }
+  const PublishCounts& publishes() const { return publishes_; }
+
+  std::size_t connections() const { return http_.connections(); }
   const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
@@ -55,8 +76,9 @@ class Admin : private server::HttpHandler {
   const StatusSource& status_;
   PublishHandler* publish_;
   bool refuses_publishes_ = false;
+  PublishCounts publishes_;
   std::vector<std::string> names_;  // of this host
-  std::vector<Access> access_;      // of each port
+  std::vector<Access> access_;      // by the number of the port
   server::HttpServer http_;
 };
 

@@ -23,23 +23,33 @@ const history::Message* OldestOf(const history::History& history, std::string_vi
 }
 
 // Reasons that have not come up are left out.
-void WriteRefused(json::Writer& out, const std::vector<std::pair<std::string_view, server::RefusalCounts>>& ports) {
+void WriteRefused(json::Writer& out, const std::vector<PortStatus>& ports) {
   out.Key("refused").StartObject();
-  for (const auto& [type, counts] : ports) {
-    out.Key(type).StartObject();
+  for (const PortStatus& port : ports) {
+    out.Key(port.type).StartObject();
     for (std::size_t i = 0; i < server::kRefusals; ++i) {
       const auto refusal = static_cast<server::Refusal>(i);
-      if (counts.of(refusal) > 0) out.Field(server::RefusalName(refusal), counts.of(refusal));
+      const std::uint64_t count = port.counters.refused.of(refusal);
+      if (count > 0) out.Field(server::RefusalName(refusal), count);
     }
     out.EndObject();
   }
   out.EndObject();
 }
 
+void WriteClosed(json::Writer& out, const clients::Clients* clients) {
+  out.Key("clients.closed").StartObject();
+  for (std::size_t i = 0; clients != nullptr && i < clients::kClientEnds; ++i) {
+    const auto end = static_cast<clients::ClientEnd>(i);
+    const std::uint64_t count = clients->counters().ended.of(end);
+    if (count > 0) out.Field(clients::InfoOf(end).name, count);
+  }
+  out.EndObject();
+}
+
 class TreeWriter {
  public:
-  TreeWriter(json::Writer& out, const StatusInput& input)
-      : out_(out), input_(input), followers_(input.tree.Followers()) {}
+  TreeWriter(json::Writer& out, const Snapshot& own) : out_(out), own_(own), followers_(own.tree.Followers()) {}
 
   // The nodes right below `id`, each with those below it. A node that follows several is listed below each, with
   // the same id; one that follows in a circle is listed once on each way down.
@@ -59,40 +69,30 @@ class TreeWriter {
   void Write(const feed::Tree::Node& node) {
     out_.StartObject().Field("id", node.info.id).Field("name", node.info.name);
     out_.Field("address", node.info.address).Field("url", node.info.url).Field("version", node.info.version);
-    out_.Field("connected", Milliseconds(input_.now - node.since));
-    out_.Field("clients", node.clients).Field("lag", LagOf(node));
+    out_.Field("connected", Milliseconds(own_.now - node.since));
+    out_.Field("clients", node.clients).Field("lag", LagOf(own_.history, node));
+    out_.Key("figures").Json(node.figures.text);
     WriteBelow(node.info.id);
     out_.EndObject();
   }
 
-  // Messages that this node has dealt with, and that one had not at its last report.
-  std::uint64_t LagOf(const feed::Tree::Node& node) const {
-    std::uint64_t lag = 0;
-    for (const history::EpochState& state : input_.history.epochs()) {
-      const auto known = node.info.cursor.find(state.epoch);
-      const history::Sequence dealt_with = known == node.info.cursor.end() ? state.base - 1 : known->second;
-      if (state.newest > dealt_with) lag += state.newest - dealt_with;
-    }
-    return lag;
-  }
-
   json::Writer& out_;
-  const StatusInput& input_;
+  const Snapshot& own_;
   std::unordered_map<std::string_view, std::vector<const feed::Tree::Node*>> followers_;
   std::set<std::string> path_;
 };
 
 }  // namespace
 
-std::string WriteStatus(const StatusInput& input) {
-  const feed::NodeInfo& own = input.tree.own();
-  const feed::Counts totals = input.tree.Totals(input.instance);
-  const history::Instance* instance = input.instances.Find(input.instance);
+std::string WriteStatus(const Snapshot& node, std::string_view instance_name) {
+  const feed::NodeInfo& own = node.tree.own();
+  const feed::Counts totals = node.tree.Totals(instance_name);
+  const history::Instance* instance = node.instances.Find(instance_name);
   const std::size_t in_history = instance == nullptr ? 0 : instance->history_messages;
   json::Writer out;
   out.StartObject();
-  out.Field("instance", input.instance);
-  out.Field("uptime", Milliseconds(input.now - input.started));
+  out.Field("instance", instance_name);
+  out.Field("uptime", Milliseconds(node.now - node.started));
   out.Field("clients.active", totals.clients_active);
   out.Field("clients.total", totals.clients_total);
   out.Field("messages.in", instance == nullptr ? 0 : instance->messages_in);
@@ -100,35 +100,32 @@ std::string WriteStatus(const StatusInput& input) {
   out.Field("version", kAphlictStatusVersion);
   out.Field("history.size", in_history);
   out.Key("history.age");
-  const history::Message* oldest = in_history == 0 ? nullptr : OldestOf(input.history, input.instance);
+  const history::Message* oldest = in_history == 0 ? nullptr : OldestOf(node.history, instance_name);
   if (oldest == nullptr) {
     out.Null();
   } else {
-    out.Int(Milliseconds(input.now - oldest->accepted()));
+    out.Int(Milliseconds(node.now - oldest->accepted()));
   }
   out.Field("fingerprint", own.id);
   out.Field("name", own.name);
-  out.Field("role", input.role);
+  out.Field("role", node.role);
   out.Field("relay.version", own.version);
-  out.Field("gaps", input.gaps);
-  out.Field("repeats", input.repeats);
-  WriteRefused(out, input.refused);
-  out.Key("clients.closed").StartObject();
-  for (const auto& [reason, count] : input.closed) {
-    if (count > 0) out.Field(reason, count);
-  }
-  out.EndObject();
-  out.Field("commands.ignored", input.commands_ignored);
-  if (!input.upstreams.empty()) {
+  out.Field("gaps", node.gaps);
+  out.Field("repeats", node.repeats);
+  WriteRefused(out, node.ports);
+  WriteClosed(out, node.clients);
+  out.Field("commands.ignored", node.clients != nullptr ? node.clients->counters().ignored : 0);
+  out.Key("figures").Json(node.tree.own_figures().text);
+  if (!node.upstreams.empty()) {
     out.Key("upstreams").StartArray();
-    for (const UpstreamStatus& upstream : input.upstreams) {
+    for (const UpstreamStatus& upstream : node.upstreams) {
       out.StartObject().Field("url", upstream.url).Field("connected", upstream.connected);
       out.Field("synchronised", upstream.synchronised);
       out.Field("id", upstream.node).Field("name", upstream.name).EndObject();
     }
     out.EndArray();
   }
-  TreeWriter(out, input).WriteBelow(own.id);
+  TreeWriter(out, node).WriteBelow(own.id);
   out.EndObject();
   return std::string(out.text());
 }

@@ -2,8 +2,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace aphlict {
@@ -16,6 +18,13 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   if (file && errno != EISDIR) return std::move(text).str();
   const int error = errno == 0 ? EIO : errno;
   return Error{std::strerror(error), error};
+}
+
+void MakeFolderOf(const std::string& path) {
+  std::error_code error;
+  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
+    std::filesystem::create_directories(folder, error);
+  }
 }
 
 }  // namespace aphlict

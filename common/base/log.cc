@@ -13,10 +13,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "common/base/bytes.h"
+#include "common/base/file.h"
 
 namespace aphlict {
 
@@ -24,7 +27,8 @@ namespace {
 
 constexpr std::size_t kMaxBuffered = 256 * 1024;
 constexpr std::int64_t kLimiterSeconds = 10;
-constexpr char kPattern[] = "time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v";
+constexpr char kTextPattern[] = "time=%Y-%m-%dT%H:%M:%S.%eZ level=%l %v";
+constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
 
 // Exit codes of sysexits(3).
 constexpr int kExSystem = 71;
@@ -47,11 +51,9 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 bool IsControl(unsigned char byte) { return byte < 0x20 || byte == 0x7f; }
 
-void AppendHex(std::string& out, unsigned char byte) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  out.append("\\x");
-  out.push_back(kDigits[byte >> 4]);
-  out.push_back(kDigits[byte & 0xf]);
+// Of the lowest `digits` hexadecimal digits.
+void AppendHex(std::string& out, std::uint32_t number, int digits) {
+  while (digits > 0) out.push_back("0123456789abcdef"[number >> (4 * --digits) & 0xf]);
 }
 
 // Whether a well-formed sequence beyond ASCII can change how the line around it looks, or where it ends for whoever
@@ -64,13 +66,19 @@ bool IsDeceptive(std::string_view sequence) {
          (sequence >= "\xe2\x81\xa6" && sequence <= "\xe2\x81\xa9");
 }
 
+// The UTF-8 sequence that begins `text`, or nothing where it is malformed.
+std::string_view FirstSequence(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  const std::string_view sequence = text.substr(0, length);
+  return IsUtf8(sequence) ? sequence : std::string_view();
+}
+
 // The length of the UTF-8 sequence that begins `text`, 0 where it is malformed or may not stand in a line as it is.
 std::size_t PrintableLength(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  if (lead < 0x80) return IsControl(lead) ? 0 : 1;
-  const std::size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  const std::string_view sequence = text.substr(0, length);
-  return IsUtf8(sequence) && !IsDeceptive(sequence) ? length : 0;
+  const std::string_view sequence = FirstSequence(text);
+  if (sequence.size() == 1) return IsControl(static_cast<unsigned char>(text[0])) ? 0 : 1;
+  return IsDeceptive(sequence) ? 0 : sequence.size();
 }
 
 bool NeedsQuotes(std::string_view value) {
@@ -97,7 +105,8 @@ void AppendValue(std::string& line, std::string_view value) {
     } else if (value[0] == '\n') {
       line.append("\\n");
     } else if (length == 0) {
-      AppendHex(line, static_cast<unsigned char>(value[0]));
+      line.append("\\x");
+      AppendHex(line, static_cast<unsigned char>(value[0]), 2);
     } else {
       line.append(value.substr(0, length));
     }
@@ -105,6 +114,71 @@ void AppendValue(std::string& line, std::string_view value) {
   }
   line.push_back('"');
 }
+
+// A sequence of up to three bytes as \u and four digits: what may not stand in a line as it is lies below U+10000.
+void AppendEscaped(std::string& line, std::string_view sequence) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(sequence[i])); };
+  std::uint32_t point = byte(0);
+  if (sequence.size() == 2) point = (byte(0) & 0x1f) << 6 | (byte(1) & 0x3f);
+  if (sequence.size() == 3) point = (byte(0) & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
+  line.append("\\u");
+  AppendHex(line, point, 4);
+}
+
+// RFC 8259 section 7. A byte that is not UTF-8 becomes U+FFFD.
+void AppendJsonString(std::string& line, std::string_view value) {
+  line.push_back('"');
+  while (!value.empty()) {
+    const std::string_view sequence = FirstSequence(value);
+    if (value[0] == '"' || value[0] == '\\') {
+      line.push_back('\\');
+      line.push_back(value[0]);
+    } else if (sequence.empty()) {
+      line.append("\\ufffd");
+    } else if (PrintableLength(value) == 0) {
+      AppendEscaped(line, sequence);
+    } else {
+      line.append(sequence);
+    }
+    value.remove_prefix(std::max<std::size_t>(sequence.size(), 1));
+  }
+  line.push_back('"');
+}
+
+// What a line says besides its time and level, in one of the two formats.
+class LineWriter {
+ public:
+  LineWriter(LogFormat format, std::string node) : json_(format == LogFormat::kJson), node_(std::move(node)) {}
+
+  // Borrowed until the next call.
+  const std::string& Write(std::string_view event, Log::Fields fields) {
+    line_.clear();
+    Append({"event", event});
+    if (!node_.empty()) Append({"node", node_});
+    for (const LogField& field : fields) Append(field);
+    return line_;
+  }
+
+ private:
+  void Append(const LogField& field) {
+    if (!line_.empty()) line_.push_back(json_ ? ',' : ' ');
+    if (json_) {
+      AppendJsonString(line_, field.key);
+      line_.push_back(':');
+    } else {
+      line_.append(field.key).push_back('=');
+    }
+    if (field.is_number) {
+      line_.append(std::to_string(field.number));
+    } else {
+      json_ ? AppendJsonString(line_, field.text) : AppendValue(line_, field.text);
+    }
+  }
+
+  bool json_;
+  std::string node_;
+  std::string line_;  // reused
+};
 
 // A place that takes bytes, as far as it does without blocking.
 class Output {
@@ -193,9 +267,39 @@ std::size_t Output::Write(std::string_view bytes) {
   return taken;
 }
 
+// Whether stderr leads to systemd's journal: JOURNAL_STREAM names its device and inode, as systemd.exec(5) has it.
+bool StderrIsTheJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat status;
+  if (stream == nullptr || fstat(STDERR_FILENO, &status) != 0) return false;
+  return stream == std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+}
+
 std::unique_ptr<spdlog::formatter> MakeFormatter(std::string pattern, std::string end) {
   return std::make_unique<spdlog::pattern_formatter>(std::move(pattern), spdlog::pattern_time_type::utc,
                                                      std::move(end));
+}
+
+// Lines for the journal, which has a time of its own and takes the priority from the line's beginning.
+class JournalFormatter : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    out.append(std::string_view(message.level >= spdlog::level::err    ? "<3>"
+                                : message.level >= spdlog::level::warn ? "<4>"
+                                : message.level >= spdlog::level::info ? "<6>"
+                                                                       : "<7>"));
+    rest_->format(message, out);
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<JournalFormatter>(); }
+
+ private:
+  std::unique_ptr<spdlog::formatter> rest_ = MakeFormatter("level=%l %v", "\n");
+};
+
+std::unique_ptr<spdlog::formatter> FormatterOf(LogFormat format, bool journal) {
+  if (format == LogFormat::kJson) return MakeFormatter(kJsonPattern, "\n");
+  if (journal) return std::make_unique<JournalFormatter>();
+  return MakeFormatter(kTextPattern, "\n");
 }
 
 // Collects lines in a vector, for tests.
@@ -219,8 +323,11 @@ class TestSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 // Lines on their way to one output. spdlog's own sinks block, and do not open their files anew.
 class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  public:
-  Sink(std::string path, Output output)
-      : base_sink(MakeFormatter(kPattern, "\n")), path_(std::move(path)), output_(std::move(output)) {}
+  Sink(std::string path, Output output, std::unique_ptr<spdlog::formatter> formatter, LineWriter lines)
+      : base_sink(std::move(formatter)),
+        path_(std::move(path)),
+        output_(std::move(output)),
+        own_lines_(std::move(lines)) {}
 
   const std::string& path() const { return path_; }  // empty: stderr
   // Whether there is nothing to flush.
@@ -267,8 +374,8 @@ class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
   // Says where lines are missing, in their place.
   void ReportDropped() {
     if (dropped_ == 0) return;
-    const std::string text = "event=log_lines_dropped count=" + std::to_string(dropped_);
-    const std::string line = Format({"", spdlog::level::warn, text});
+    const std::string line =
+        Format({"", spdlog::level::warn, own_lines_.Write("log_lines_dropped", {{"count", dropped_}})});
     if (!Fits(line.size())) return;
     buffer_ += line;
     dropped_ = 0;
@@ -276,29 +383,61 @@ class Log::Sink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 
   std::string path_;
   Output output_;
-  std::string buffer_;  // whole lines, but for the first, whose beginning may be written
+  LineWriter own_lines_;  // those that it writes of itself
+  std::string buffer_;    // whole lines, but for the first, whose beginning may be written
   std::int64_t dropped_ = 0;
 };
 
 class Log::Impl {
  public:
+  explicit Impl(const Options& options) : format(options.format), lines(options.format, options.node) {}
+
+  // Those of the paths that are wanted: the present one where there is one. Errors as Log::Open().
+  Result<std::vector<std::shared_ptr<Sink>>> SinksOf(const std::vector<std::string>& wanted) const {
+    std::vector<std::shared_ptr<Sink>> made;
+    const auto add = [&](const std::string& path, auto open) -> Result<void> {
+      const auto known =
+          std::find_if(sinks.begin(), sinks.end(), [&](const auto& sink) { return sink->path() == path; });
+      if (known != sinks.end()) {
+        made.push_back(*known);
+        return {};
+      }
+      Result<Output> output = open();
+      if (!output) return output.error();
+      const bool journal = path.empty() && StderrIsTheJournal();
+      made.push_back(std::make_shared<Sink>(path, std::move(*output), FormatterOf(format, journal), lines));
+      return {};
+    };
+    for (const std::string& path : wanted) {
+      const auto open = [&] {
+        MakeFolderOf(path);
+        return Output::OpenFile(path);
+      };
+      if (auto added = add(path, open); !added) return added.error();
+    }
+    if (wanted.empty()) {
+      if (auto added = add("", [] { return Result<Output>(Output::Stderr()); }); !added) return added.error();
+    }
+    return made;
+  }
+
+  const LogFormat format;
+  LineWriter lines;
   std::vector<std::shared_ptr<Sink>> sinks;
+  std::vector<std::string> paths;
   std::unique_ptr<spdlog::logger> logger;
-  std::string line;  // reused
 };
 
-Log::Log(LogLevel level) : level_(level), impl_(std::make_unique<Impl>()) {}
+Log::Log(const Options& options) : level_(options.level), impl_(std::make_unique<Impl>(options)) {}
 
 Log::~Log() { Flush(); }
 
-Result<std::unique_ptr<Log>> Log::Open(const std::vector<std::string>& paths, LogLevel level) {
-  std::unique_ptr<Log> log(new Log(level));
-  for (const std::string& path : paths) {
-    Result<Output> output = Output::OpenFile(path);
-    if (!output) return output.error();
-    log->impl_->sinks.push_back(std::make_shared<Sink>(path, std::move(*output)));
-  }
-  if (paths.empty()) log->impl_->sinks.push_back(std::make_shared<Sink>("", Output::Stderr()));
+Result<std::unique_ptr<Log>> Log::Open(const std::vector<std::string>& paths, const Options& options) {
+  std::unique_ptr<Log> log(new Log(options));
+  auto made = log->impl_->SinksOf(paths);
+  if (!made) return made.error();
+  log->impl_->sinks = std::move(*made);
+  log->impl_->paths = paths;
 
   const auto& sinks = log->impl_->sinks;
   log->impl_->logger = std::make_unique<spdlog::logger>("", sinks.begin(), sinks.end());
@@ -308,7 +447,7 @@ Result<std::unique_ptr<Log>> Log::Open(const std::vector<std::string>& paths, Lo
 }
 
 std::unique_ptr<Log> Log::ForTest(std::vector<std::string>* lines) {
-  std::unique_ptr<Log> log(new Log(LogLevel::kDebug));
+  std::unique_ptr<Log> log(new Log({LogLevel::kDebug, LogFormat::kText, ""}));
   log->impl_->logger = std::make_unique<spdlog::logger>("", std::make_shared<TestSink>(lines));
   log->impl_->logger->set_level(spdlog::level::trace);
   return log;
@@ -316,16 +455,7 @@ std::unique_ptr<Log> Log::ForTest(std::vector<std::string>* lines) {
 
 void Log::Write(LogLevel level, std::string_view event, Fields fields) {
   if (!enabled(level)) return;
-  std::string& line = impl_->line;
-  line.assign("event=").append(event);
-  for (const LogField& field : fields) {
-    line.append(" ").append(field.key).append("=");
-    if (field.is_number) {
-      line.append(std::to_string(field.number));
-    } else {
-      AppendValue(line, field.text);
-    }
-  }
+  const std::string& line = impl_->lines.Write(event, fields);
   impl_->logger->log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
@@ -334,6 +464,17 @@ void Log::Flush() {
   // As at nearly every turn's end.
   if (std::all_of(sinks.begin(), sinks.end(), [](const auto& sink) { return sink->idle(); })) return;
   impl_->logger->flush();
+}
+
+Result<void> Log::SetPaths(const std::vector<std::string>& paths) {
+  if (paths == impl_->paths) return {};
+  auto made = impl_->SinksOf(paths);
+  if (!made) return made.error();
+  Flush();
+  impl_->sinks = std::move(*made);
+  impl_->paths = paths;
+  impl_->logger->sinks().assign(impl_->sinks.begin(), impl_->sinks.end());
+  return {};
 }
 
 void Log::Reopen() {
@@ -350,6 +491,12 @@ Result<LogLevel> ParseLogLevel(std::string_view name) {
   if (name == "warning") return LogLevel::kWarning;
   if (name == "error") return LogLevel::kError;
   return Error{"expected debug, info, warning or error, got \"" + std::string(name) + "\""};
+}
+
+Result<LogFormat> ParseLogFormat(std::string_view name) {
+  if (name == "text") return LogFormat::kText;
+  if (name == "json") return LogFormat::kJson;
+  return Error{"expected text or json, got \"" + std::string(name) + "\""};
 }
 
 bool LogLimiter::Allow(std::int64_t now_seconds, std::int64_t* suppressed) {

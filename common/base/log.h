@@ -1,4 +1,4 @@
-// Log lines: one for each event, key=value, on stderr or in files. Writing never blocks: what a full sink
+// Log lines: one for each event, as key=value or JSON, on stderr or in files. Writing never blocks: what a full sink
 // does not take is kept up to a bound, then dropped and counted.
 #pragma once
 
@@ -19,8 +19,16 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // "debug", "info", "warning" or "error".
 Result<LogLevel> ParseLogLevel(std::string_view name);
 
-// One key=value of a line. Values are quoted and escaped where they need it, so that nothing a stranger
-// sends can forge a line. Views are borrowed for the call.
+enum class LogFormat {
+  kText,  // time=… level=… event=… node=…, and the event's own fields
+  kJson,  // an object a line, with the same keys
+};
+
+// "text" or "json".
+Result<LogFormat> ParseLogFormat(std::string_view name);
+
+// One field of a line. Values are quoted and escaped where they need it, so that nothing a stranger sends can forge a
+// line. Views are borrowed for the call.
 struct LogField {
   LogField(std::string_view k, std::string_view v) : key(k), text(v) {}
   LogField(std::string_view k, const char* v) : key(k), text(v) {}
@@ -38,9 +46,17 @@ class Log {
  public:
   using Fields = std::initializer_list<LogField>;
 
-  // Writes to each of `paths` (appending), or to stderr where there are none. REQUIRES: SIGPIPE is ignored.
-  // Errors: a path that cannot be opened; code is an exit code of sysexits(3).
-  static Result<std::unique_ptr<Log>> Open(const std::vector<std::string>& paths, LogLevel level);
+  struct Options {
+    LogLevel level = LogLevel::kInfo;
+    LogFormat format = LogFormat::kText;
+    std::string node;  // named in each line; empty: left out
+  };
+
+  // Writes to each of `paths` (appending; folders that are missing are made), or to stderr where there are none. Where stderr is the journal's
+  // (JOURNAL_STREAM of systemd.exec(5)), lines of text begin with their priority as sd-daemon(3) has it, and leave the
+  // time to the journal. REQUIRES: SIGPIPE is ignored. Errors: a path that cannot be opened; code is an exit code of
+  // sysexits(3).
+  static Result<std::unique_ptr<Log>> Open(const std::vector<std::string>& paths, const Options& options);
   // Collects lines in `*lines` instead, without their time, for tests. `lines` must outlive the log.
   static std::unique_ptr<Log> ForTest(std::vector<std::string>* lines);
   ~Log();
@@ -57,13 +73,16 @@ class Log {
 
   // Hands what has collected to the sinks, as far as they take it without blocking. Call once a loop turn.
   void Flush();
+  // Writes to others from now on, as Open() does; what stays is not opened anew. Errors as Open(), and nothing has
+  // changed.
+  Result<void> SetPaths(const std::vector<std::string>& paths);
   // Opens the files anew, after they were moved away. One that fails keeps its old file; this is logged.
   void Reopen();
 
  private:
   class Sink;
   class Impl;
-  explicit Log(LogLevel level);
+  explicit Log(const Options& options);
 
   LogLevel level_;
   std::unique_ptr<Impl> impl_;

@@ -110,6 +110,11 @@ bool Secrets::Accept(std::string_view presented) const {
   return accepted;
 }
 
+bool Secrets::operator==(const Secrets& other) const {
+  return std::equal(secrets_.begin(), secrets_.end(), other.secrets_.begin(), other.secrets_.end(),
+                    [](const Secret& a, const Secret& b) { return a.Equals(b.Reveal()); });
+}
+
 void ForbidCoreFiles() { prctl(PR_SET_DUMPABLE, 0); }
 
 }  // namespace aphlict

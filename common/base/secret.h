@@ -50,6 +50,8 @@ class Secrets {
   bool Accept(std::string_view presented) const;
   std::string_view RevealFirst() const { return secrets_.front().Reveal(); }
   std::size_t size() const { return secrets_.size(); }
+  // Whether both hold the same, in the same order.
+  bool operator==(const Secrets& other) const;
   // Whether others than its owner may read the file (its mode): "0644", or empty.
   const std::string& open_mode() const { return open_mode_; }
 

@@ -23,14 +23,14 @@ Result<User> FindUser(const std::string& name) {
   const passwd* entry = getpwnam(name.c_str());
   if (entry == nullptr) return Error{name + ": there is no user of that name", EX_CONFIG};
   if (entry->pw_uid == 0) return Error{name + ": is root itself, which has nothing to give up", EX_CONFIG};
-  if (geteuid() != 0)
+  if (geteuid() != 0 && geteuid() != entry->pw_uid)
     return Error{name + ": only root can become another user; start it as root, or leave this out", EX_NOPERM};
   return User{name, entry->pw_uid, entry->pw_gid};
 }
 
 // Where one of these fails, nothing has been opened yet that should not be, and going on as root would be wrong.
 ActingAs::ActingAs(const User* user) {
-  if (user == nullptr) return;
+  if (user == nullptr || geteuid() == user->uid) return;
   if (initgroups(user->name.c_str(), user->gid) != 0 || setegid(user->gid) != 0 || seteuid(user->uid) != 0) {
     std::abort();
   }
@@ -44,6 +44,7 @@ ActingAs::~ActingAs() {
 }
 
 Result<void> BecomeUser(const User& user) {
+  if (geteuid() == user.uid) return {};
   if (initgroups(user.name.c_str(), user.gid) != 0) return Failed("initgroups");
   if (setresgid(user.gid, user.gid, user.gid) != 0) return Failed("setresgid");
   if (setresuid(user.uid, user.uid, user.uid) != 0) return Failed("setresuid");

@@ -15,12 +15,12 @@ struct User {
   gid_t gid = 0;  // its own group
 };
 
-// Errors: no user of that name, root, or this process is not root's and cannot become another; `code` is an exit code
-// of sysexits(3): 78 or 77.
+// Errors: no user of that name, root, or this process is another's and cannot become it; `code` is an exit code of
+// sysexits(3): 78 or 77.
 Result<User> FindUser(const std::string& name);
 
 // Acts as another user for a while, where files are concerned: what it opens and makes is what that user may open, and
-// belongs to it. Nothing where `user` is null. For a process of one thread.
+// belongs to it. Nothing where `user` is null, or the process is that user's. For a process of one thread.
 class ActingAs {
  public:
   explicit ActingAs(const User* user);
@@ -32,8 +32,8 @@ class ActingAs {
   bool acting_ = false;
 };
 
-// Becomes the user for good, with its groups, and checks that there is no way back. Errors: it did not work, after
-// which the process must not go on; `code` is 71.
+// Becomes the user for good, with its groups, and checks that there is no way back. Whoever is that user already stays
+// it. Errors: it did not work, after which the process must not go on; `code` is 71.
 Result<void> BecomeUser(const User& user);
 
 }  // namespace aphlict

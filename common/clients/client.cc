@@ -9,6 +9,7 @@ namespace aphlict::clients {
 namespace {
 
 constexpr std::size_t kReplayWindow = 256 * 1024;  // unsent, beyond which a replay waits for the socket
+constexpr std::size_t kPhidsAtOnce = 256;          // of a command, before it is another client's turn
 constexpr int kReplayEntriesAtOnce = 512;          // looked at before it is another client's turn
 constexpr std::size_t kMaxReplaysWaiting = 8;
 
@@ -21,7 +22,7 @@ Client::Client(Clients& owner, std::uint64_t id, Audience& audience, net::Stream
       connection_(std::move(stream), websocket::Role::kServer, owner.readers_, *this) {}
 
 bool Client::Deliver(const SharedBytes& frame) {
-  if (replays_) return true;
+  if (replays_ || connection_.closed()) return true;
   connection_.SendFrame(frame);
   owner_.CountDelivery(*this, frame.size());
   return connection_.unsent() <= owner_.options_.unsent_bytes;
@@ -52,35 +53,58 @@ std::optional<ClientEnd> Client::Check(Time now) {
 
 void Client::OnMessage(websocket::Opcode opcode, std::string_view payload) {
   if (opcode != websocket::Opcode::kText) return owner_.Ignore(*this, "a binary frame is no command");
-  const auto command = ParseCommand(payload, owner_.options_.json_depth);
+  auto command = ParseCommand(payload, owner_.options_.json_depth);
   if (!command) return owner_.Ignore(*this, command.error().text);
-  std::visit([this](const auto& each) { Execute(each); }, *command);
+  if (!backlog_) {
+    if (Execute(*command)) return;
+    backlog_ = std::make_unique<std::deque<Command>>();
+    connection_.PauseReading();
+    owner_.Schedule(*this);
+  }
+  backlog_->push_back(std::move(*command));
 }
 
 void Client::OnClosed(std::uint16_t code, const std::string& reason) { owner_.OnClosed(*this, code, reason); }
 
-void Client::Execute(const Subscribe& subscribe) {
-  for (const std::string& phid : subscribe.phids) {
-    audience_.index.Subscribe(*this, phid);
+bool Client::Execute(Command& command) {
+  return std::visit([this](auto& each) { return Execute(each); }, command);
+}
+
+bool Client::Execute(Subscribe& subscribe) {
+  for (std::size_t i = 0; i < kPhidsAtOnce && !subscribe.phids.empty(); ++i) {
+    audience_.index.Subscribe(*this, subscribe.phids.back());
+    subscribe.phids.pop_back();
     if (subscriptions() > owner_.options_.subscriptions || subscription_bytes() > owner_.options_.subscription_bytes) {
-      return owner_.Cut(*this, ClientEnd::kSubscriptions);
+      owner_.Cut(*this, ClientEnd::kSubscriptions);
+      return true;
     }
   }
+  return subscribe.phids.empty();
 }
 
-void Client::Execute(const Unsubscribe& unsubscribe) {
-  for (const std::string& phid : unsubscribe.phids) audience_.index.Unsubscribe(*this, phid);
+bool Client::Execute(Unsubscribe& unsubscribe) {
+  for (std::size_t i = 0; i < kPhidsAtOnce && !unsubscribe.phids.empty(); ++i) {
+    audience_.index.Unsubscribe(*this, unsubscribe.phids.back());
+    unsubscribe.phids.pop_back();
+  }
+  return unsubscribe.phids.empty();
 }
 
-void Client::Execute(const Ping&) { connection_.SendFrame(owner_.pong_frame_); }
+bool Client::Execute(const Ping&) {
+  connection_.SendFrame(owner_.pong_frame_);
+  return true;
+}
 
-void Client::Execute(const ReplayRequest& request) {
+bool Client::Execute(const ReplayRequest& request) {
   if (!replays_) {
     replays_ = std::make_unique<Replays>(Replays{MakeReplay(request.age), {}});
-    return owner_.ScheduleReplay(*this);
+    owner_.Schedule(*this);
+  } else if (replays_->waiting.size() >= kMaxReplaysWaiting) {
+    owner_.Ignore(*this, "too many replays at once");
+  } else {
+    replays_->waiting.push_back(request.age);
   }
-  if (replays_->waiting.size() >= kMaxReplaysWaiting) return owner_.Ignore(*this, "too many replays at once");
-  replays_->waiting.push_back(request.age);
+  return true;
 }
 
 Replay Client::MakeReplay(Duration age) const {
@@ -88,11 +112,23 @@ Replay Client::MakeReplay(Duration age) const {
 }
 
 void Client::OnDrained() {
-  if (replays_) owner_.ScheduleReplay(*this);
+  if (replays_) owner_.Schedule(*this);
+}
+
+bool Client::ContinueWork() {
+  if (connection_.closed()) return false;
+  if (!backlog_) return ContinueReplay();
+  if (!Execute(backlog_->front())) return true;
+  if (connection_.closed()) return false;
+  backlog_->pop_front();
+  if (!backlog_->empty()) return true;
+  backlog_.reset();
+  connection_.ResumeReading();
+  return replays_ != nullptr;
 }
 
 bool Client::ContinueReplay() {
-  if (!replays_ || connection_.closed()) return false;
+  if (!replays_) return false;
   const history::History& history = owner_.history_;
   if (replays_->now.fell_behind(history)) {
     owner_.Cut(*this, ClientEnd::kReplay);

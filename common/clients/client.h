@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,13 +35,13 @@ class Client : public Subscriber, private server::WebSocketHandler {
 
   void Receive(std::string_view bytes) { connection_.Receive(bytes); }
 
-  // Sends a message's frame, unless a replay is under way, which will come to it in its order.
-  // Returns false when the client has more unsent than it may, and must be cut.
+  // Sends a message's frame, unless the client is about to be forgotten, or a replay is under way, which will come to
+  // it in its order. Returns false when the client has more unsent than it may, and must be cut.
   bool Deliver(const SharedBytes& frame);
 
-  // Sends some of a replay that is under way. Returns whether there is more to send now; what waits for the socket
-  // is scheduled again when that has room.
-  bool ContinueReplay();
+  // Does some of what takes long: a command with very many PHIDs and those behind it, a replay. Returns whether there
+  // is more to do now; what waits for the socket is scheduled again when that has room.
+  bool ContinueWork();
 
   // Looks whether the client keeps up, answers, and finishes what it begins. Returns why it is to be cut, if it is.
   std::optional<ClientEnd> Check(Time now);
@@ -49,6 +50,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
 
   std::uint64_t id() const { return id_; }
   Audience& audience() const { return audience_; }
+  net::Address peer_address() const { return connection_.peer(); }
   std::string peer() const { return connection_.peer().ToString(); }
   std::size_t unsent() const { return connection_.unsent(); }
 
@@ -64,10 +66,13 @@ class Client : public Subscriber, private server::WebSocketHandler {
   void OnMessage(websocket::Opcode opcode, std::string_view payload) override;
   void OnClosed(std::uint16_t code, const std::string& reason) override;
   void OnDrained() override;
-  void Execute(const Subscribe& subscribe);
-  void Execute(const Unsubscribe& unsubscribe);
-  void Execute(const ReplayRequest& request);
-  void Execute(const Ping& ping);
+  // Each returns whether it is done; else the command has become what is left of it.
+  bool Execute(Command& command);
+  bool Execute(Subscribe& subscribe);
+  bool Execute(Unsubscribe& unsubscribe);
+  bool Execute(const ReplayRequest& request);
+  bool Execute(const Ping& ping);
+  bool ContinueReplay();
   Replay MakeReplay(Duration age) const;
 
   Clients& owner_;
@@ -75,7 +80,8 @@ class Client : public Subscriber, private server::WebSocketHandler {
   Audience& audience_;
   std::uint64_t id_;
   server::WebSocketConnection connection_;
-  std::unique_ptr<Replays> replays_;  // null when none is under way
+  std::unique_ptr<Replays> replays_;              // null when none is under way
+  std::unique_ptr<std::deque<Command>> backlog_;  // commands that wait for the first of them; null when none do
   Time last_ping_{};
 };
 

@@ -17,9 +17,11 @@ constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);
 
-// Of a turn, for replays: the others' messages and handshakes come in between. What is left over goes on in the next
-// turn, which begins at once.
-constexpr Duration kReplayTime = milliseconds(1);
+// Of a turn, for replays, long lists of PHIDs, and the subscriptions of those that have gone: the others' messages and
+// handshakes come in between. What is left over goes on in the next turn, which begins at once.
+constexpr Duration kWorkTime = milliseconds(1);
+// Subscriptions. More than come in at once, so that those who come and go do not pile up.
+constexpr std::size_t kForgottenAtOnce = 1024;
 // And for handshakes.
 constexpr Duration kArrivalTime = milliseconds(1);
 
@@ -69,16 +71,28 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
 }
 
 Clients::~Clients() {
-  for (const auto& client : clients_) client->audience().index.UnsubscribeAll(*client);
+  for (const auto* clients : {&clients_, &forgotten_}) {
+    for (const auto& client : *clients) client->audience().index.UnsubscribeAll(*client);
+  }
 }
 
-Result<net::Address> Clients::Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
-                                   server::PortOptions options) {
-  origins_.push_back(std::move(origins));
-  return http_.Bind(address, std::move(options));
+void Clients::SetOrigins(std::size_t port, std::vector<http::OriginPattern> origins) {
+  if (origins_.size() <= port) origins_.resize(port + 1);
+  origins_[port] = std::move(origins);
+}
+
+void Clients::SetLimits(const ClientLimits& limits) {
+  const bool counts_now = options_.http.per_address == 0 && limits.http.per_address != 0;
+  options_ = limits;
+  readers_.SetLimits(limits.commands);
+  http_.SetLimits(WithArrivalTime(limits.http));
+  for (std::size_t i = 0; counts_now && i < clients_.size(); ++i) {
+    http_.CountUpgraded(clients_[i]->id(), clients_[i]->peer_address());
+  }
 }
 
 void Clients::Pump() {
+  TimeDeliveries();
   replay_index_.DropBefore(history_.begin());
   for (; live_ < history_.end(); ++live_) {
     const history::Entry& entry = history_.at(live_);
@@ -86,25 +100,31 @@ void Clients::Pump() {
     replay_index_.Add(live_, *entry.message());
     FanOut(*entry.message());
   }
-  if (!replay_queue_.empty()) ContinueReplays();
+  if (!work_queue_.empty() || !forgotten_.empty()) ContinueWork();
   http_.ContinueArrivals();
 }
 
-void Clients::ScheduleReplay(Client& client) {
-  if (scheduled_.emplace(client.id(), &client).second) replay_queue_.push_back(client.id());
+void Clients::Schedule(Client& client) {
+  if (scheduled_.emplace(client.id(), &client).second) work_queue_.push_back(client.id());
 }
 
-void Clients::ContinueReplays() {
-  const Time until = Now() + kReplayTime;
-  while (!replay_queue_.empty()) {
-    const auto next = scheduled_.extract(replay_queue_.front());
-    replay_queue_.pop_front();
-    if (!next) continue;  // it has left
-    Client& client = *next.mapped();
-    if (client.ContinueReplay()) ScheduleReplay(client);
-    if (Now() >= until) break;
-  }
-  if (!replay_queue_.empty()) loop_.TurnAgain();
+void Clients::ContinueWork() {
+  const auto any = [this] { return !work_queue_.empty() || !forgotten_.empty(); };
+  const Time until = Now() + kWorkTime;
+  do {
+    if (!work_queue_.empty()) {
+      const auto next = scheduled_.extract(work_queue_.front());
+      work_queue_.pop_front();
+      // Else it has left.
+      if (next && next.mapped()->ContinueWork()) Schedule(*next.mapped());
+    }
+    if (!forgotten_.empty()) {
+      std::unique_ptr<Client> client = std::move(forgotten_.back());
+      forgotten_.pop_back();
+      Forget(std::move(client));
+    }
+  } while (any() && Now() < until);
+  if (any()) loop_.TurnAgain();
 }
 
 void Clients::BeginDrain(Duration time) {
@@ -115,10 +135,7 @@ void Clients::BeginDrain(Duration time) {
   drain_.Start(Duration::zero(), kDrainInterval);
 }
 
-Result<void> Clients::EndDrain() {
-  drain_.Stop();
-  return http_.Listen();
-}
+void Clients::EndDrain() { drain_.Stop(); }
 
 void Clients::DrainSome() {
   const Duration left = std::max<Duration>(drained_at_ - Now(), Duration::zero());
@@ -132,16 +149,29 @@ void Clients::DrainSome() {
   }
 }
 
+void Clients::TimeDeliveries() {
+  if (fanned_out_.empty() || fan_out_turn_ == loop_.turn()) return;
+  for (const auto& [accepted, deliveries] : fanned_out_) {
+    counters_.latency.Add(loop_.last_written() - accepted, deliveries);
+  }
+  fanned_out_.clear();
+}
+
 void Clients::FanOut(const history::Message& message) {
   const history::Instance* instance = instances_.Find(message.instance());
   const auto audience = audiences_.find(instance);
-  if (audience == audiences_.end()) return;
+  if (audience == audiences_.end()) return counters_.fan_out.Add(std::uint64_t{0});
+  const std::uint64_t before = counters_.deliveries;
   const SharedBytes frame = message.client_frame();
   std::vector<Client*> over;  // cut afterwards: the index must not change under the walk
   audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
     auto& client = static_cast<Client&>(subscriber);
     if (!client.Deliver(frame)) over.push_back(&client);
   });
+  const std::uint64_t deliveries = counters_.deliveries - before;
+  counters_.fan_out.Add(deliveries);
+  if (deliveries > 0) fanned_out_.push_back({message.accepted(), deliveries});
+  fan_out_turn_ = loop_.turn();
   for (Client* client : over) {
     Cut(*client, ClientEnd::kUnsent);
   }
@@ -257,23 +287,30 @@ void Clients::CountDelivery(const Client& client, std::size_t bytes) {
 
 void Clients::Remove(Client& client) {
   scheduled_.erase(client.id());
-  Audience& audience = client.audience();
-  audience.index.UnsubscribeAll(client);
-  --audience.instance->clients_active;
-  instances_.MarkChanged(*audience.instance);
+  history::Instance& instance = *client.audience().instance;
+  --instance.clients_active;
+  ++instance.clients_leaving;
+  instances_.MarkChanged(instance);
+  const server::ConnectionId id = client.id();
   const std::uint32_t place = client.place;
-  loop_.DeleteLater(std::shared_ptr<Client>(std::move(clients_[place])));  // it may be on the stack
-  if (--audience.clients == 0) {
-    const auto found = audiences_.find(audience.instance);
-    loop_.DeleteLater(std::shared_ptr<Audience>(std::move(found->second)));  // after the client, which refers to it
-    audiences_.erase(found);
-  }
+  Forget(std::move(clients_[place]));
   if (place + 1 < clients_.size()) {
     clients_[place] = std::move(clients_.back());
     clients_[place]->place = place;
   }
   clients_.pop_back();
-  http_.Release(client.id());
+  http_.Release(id);
+}
+
+void Clients::Forget(std::unique_ptr<Client> client) {
+  Audience& audience = client->audience();
+  if (!audience.index.UnsubscribeSome(*client, kForgottenAtOnce)) return forgotten_.push_back(std::move(client));
+  --audience.instance->clients_leaving;
+  loop_.DeleteLater(std::shared_ptr<Client>(std::move(client)));  // it may be on the stack
+  if (--audience.clients > 0) return;
+  const auto found = audiences_.find(audience.instance);
+  loop_.DeleteLater(std::shared_ptr<Audience>(std::move(found->second)));  // after the client, which refers to it
+  audiences_.erase(found);
 }
 
 void Clients::Sweep() {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/base/histogram.h"
 #include "common/base/log.h"
 #include "common/base/time.h"
 #include "common/clients/client.h"
@@ -40,11 +41,21 @@ struct ClientLimits {
 };
 
 struct ClientCounters {
+  static constexpr std::uint64_t kFanOutBounds[] = {0, 1, 3, 10, 30, 100, 300, 1'000, 3'000, 10'000, 30'000};
+  static constexpr std::uint64_t kLatencyBounds[] = {500,       1'000,     2'000,     5'000,     10'000,
+                                                     20'000,    50'000,    100'000,   200'000,   500'000,
+                                                     1'000'000, 2'000'000, 5'000'000, 30'000'000};
+
   std::uint64_t accepted = 0;
   std::uint64_t deliveries = 0;
   std::uint64_t delivered_bytes = 0;
   ClientEndCounts ended;
   std::uint64_t ignored = 0;  // frames that were no command
+  // Of each message: to how many clients it went at once. Those to whom a replay brings it are not among them.
+  Histogram fan_out{kFanOutBounds};
+  // Of each of these deliveries, in microseconds: from the message's acceptance by its master to the end of the turn in
+  // which it was written to the sockets.
+  Histogram latency{kLatencyBounds};
 };
 
 class Clients : private server::HttpHandler {
@@ -54,11 +65,12 @@ class Clients : private server::HttpHandler {
           Log& log);
   ~Clients() override;
 
-  // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, std::vector<http::OriginPattern> origins,
-                            server::PortOptions options);
-  Result<void> Listen() { return http_.Listen(); }
-  bool listening() const { return http_.listening(); }
+  // Where ports are taken, and listened on.
+  server::HttpServer& http() { return http_; }
+  // The pages that may connect to a port from now on. REQUIRES: for each that is taken, before it listens.
+  void SetOrigins(std::size_t port, std::vector<http::OriginPattern> origins);
+  // Bounds of clients to come and of those that are there: what one of them holds stays, also where it is more.
+  void SetLimits(const ClientLimits& limits);
   // What plain GET is answered with: 501 when ready, 503 else.
   void SetReady(bool ready) { ready_ = ready; }
 
@@ -69,13 +81,15 @@ class Clients : private server::HttpHandler {
   // Closes the port (what waits in its queue is taken first), and the clients with 1001, evenly over `time`: their
   // pages come back elsewhere at once and all alike, so it is for the server to spread them.
   void BeginDrain(Duration time);
-  // Opens the port again. Errors as Listen().
-  Result<void> EndDrain();
+  // Closes no more of them. The ports stay closed until http().Listen().
+  void EndDrain();
 
   // Closes the port, and every client with `code`.
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return clients_.size(); }
+  // Those on their way to being clients included.
+  std::size_t connections() const { return http_.connections(); }
   // Connections that may become clients: accepted, and on their handshake.
   std::size_t arriving() const { return http_.arriving(); }
   const ClientCounters& counters() const { return counters_; }
@@ -84,20 +98,31 @@ class Clients : private server::HttpHandler {
  private:
   friend class Client;
 
+  struct FannedOut {
+    Time accepted;
+    std::uint64_t deliveries;
+  };
+
   void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
   std::string PeerOf(const Client& client) const;
   void FanOut(const history::Message& message);
-  // Sends some of the client's replay at the end of this turn or a later one.
-  void ScheduleReplay(Client& client);
-  void ContinueReplays();
+  // Looks how long the last turn's deliveries have taken, all of them by one reading of the clock.
+  void TimeDeliveries();
+  // Does some of the client's work that takes long at the end of this turn or a later one.
+  void Schedule(Client& client);
+  void ContinueWork();
   void DrainSome();
   void OnClosed(Client& client, std::uint16_t code, const std::string& reason);
   // Closes a client that broke a bound.
   void Cut(Client& client, ClientEnd end);
   void Ignore(const Client& client, std::string_view reason);
   void CountDelivery(const Client& client, std::size_t bytes);
+  // Lets go of a client whose connection is closed.
   void Remove(Client& client);
+  // Takes its subscriptions out of the index, and deletes it: at once, or at the end of this turn and later ones where
+  // they are many.
+  void Forget(std::unique_ptr<Client> client);
   void Sweep();
 
   net::Loop& loop_;
@@ -110,13 +135,16 @@ class Clients : private server::HttpHandler {
   SharedBytes pong_frame_;
   websocket::ReaderPool readers_;
   server::HttpServer http_;
-  std::vector<std::vector<http::OriginPattern>> origins_;  // of each port
-  std::uint64_t live_;  // position in the history: what lies before it has been fanned out
+  std::vector<std::vector<http::OriginPattern>> origins_;  // by the number of the port
+  std::uint64_t live_;                 // position in the history: what lies before it has been fanned out
+  std::vector<FannedOut> fanned_out_;  // what was fanned out in the turn …
+  std::uint64_t fan_out_turn_ = 0;     // … of that number
   ReplayIndex replay_index_;
-  std::deque<std::uint64_t> replay_queue_;                // ids of clients whose turn it is
+  std::deque<std::uint64_t> work_queue_;                  // ids of clients whose turn it is
   std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
+  std::vector<std::unique_ptr<Client>> forgotten_;  // they have gone, but their subscriptions are still in the index
   std::size_t sweep_at_ = 0;
   Time swept_{};
   bool ready_ = true;

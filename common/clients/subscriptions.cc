@@ -18,12 +18,10 @@ bool SubscriptionIndex::Subscribe(Subscriber& subscriber, std::string_view phid)
   topic->second.places.push_back({&subscriber, at_subscriber});
   subscriber.bytes_ += static_cast<std::uint32_t>(phid.size());
   if (subscriber.places_) {
-    subscriber.places_->emplace(topic, at_subscriber);
+    subscriber.places_->Add(at_subscriber, TopicsOf(subscriber));
   } else if (subscriber.topics_.size() > kMany) {
-    subscriber.places_ = std::make_unique<std::unordered_map<const Topic*, std::uint32_t>>();
-    for (std::uint32_t i = 0; i < subscriber.topics_.size(); ++i) {
-      subscriber.places_->emplace(subscriber.topics_[i].topic, i);
-    }
+    subscriber.places_ = std::make_unique<PlaceTable<Topic>>();
+    for (std::uint32_t i = 0; i < subscriber.topics_.size(); ++i) subscriber.places_->Add(i, TopicsOf(subscriber));
   }
   return true;
 }
@@ -37,9 +35,13 @@ bool SubscriptionIndex::Unsubscribe(Subscriber& subscriber, std::string_view phi
   return true;
 }
 
-void SubscriptionIndex::UnsubscribeAll(Subscriber& subscriber) {
-  subscriber.places_.reset();
-  while (!subscriber.topics_.empty()) Remove(subscriber, subscriber.topics_.size() - 1);
+void SubscriptionIndex::UnsubscribeAll(Subscriber& subscriber) { UnsubscribeSome(subscriber, SIZE_MAX); }
+
+bool SubscriptionIndex::UnsubscribeSome(Subscriber& subscriber, std::size_t most) {
+  if (most >= subscriber.topics_.size()) subscriber.places_.reset();
+  for (std::size_t i = 0; i < most && !subscriber.topics_.empty(); ++i)
+    Remove(subscriber, subscriber.topics_.size() - 1);
+  return subscriber.topics_.empty();
 }
 
 bool SubscriptionIndex::IsSubscribed(const Subscriber& subscriber, std::string_view phid) const {
@@ -49,8 +51,8 @@ bool SubscriptionIndex::IsSubscribed(const Subscriber& subscriber, std::string_v
 
 std::size_t SubscriptionIndex::Find(const Subscriber& subscriber, const Topic* topic) {
   if (subscriber.places_) {
-    const auto place = subscriber.places_->find(topic);
-    return place == subscriber.places_->end() ? subscriber.topics_.size() : place->second;
+    const std::uint32_t place = subscriber.places_->Find(topic, TopicsOf(subscriber));
+    return place == PlaceTable<Topic>::kNowhere ? subscriber.topics_.size() : place;
   }
   const Subscriber::Place* place = std::find_if(subscriber.topics_.begin(), subscriber.topics_.end(),
                                                 [&](const auto& each) { return each.topic == topic; });
@@ -70,12 +72,14 @@ void SubscriptionIndex::Remove(Subscriber& subscriber, std::size_t at) {
   moved.subscriber->topics_[moved.at].at = place.at;
 
   const Subscriber::Place last = subscriber.topics_.back();
-  if (subscriber.places_) subscriber.places_->erase(topic);
+  const auto here = static_cast<std::uint32_t>(at);
+  const auto end = static_cast<std::uint32_t>(subscriber.topics_.size() - 1);
+  if (subscriber.places_) subscriber.places_->Remove(topic, here, TopicsOf(subscriber));
   subscriber.topics_.pop_back();
-  if (at < subscriber.topics_.size()) {
+  if (here < end) {
     subscriber.topics_[at] = last;
-    last.topic->second.places[last.at].at = static_cast<std::uint32_t>(at);
-    if (subscriber.places_) (*subscriber.places_)[last.topic] = static_cast<std::uint32_t>(at);
+    last.topic->second.places[last.at].at = here;
+    if (subscriber.places_) subscriber.places_->Move(last.topic, end, here);
   }
   if (subscribers.empty()) topics_.erase(topics_.find(topic->first));
 }

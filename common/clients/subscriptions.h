@@ -12,6 +12,7 @@
 
 #include "common/base/inline_vector.h"
 #include "common/base/siphash.h"
+#include "common/clients/place_table.h"
 
 namespace aphlict::clients {
 
@@ -47,8 +48,8 @@ class Subscriber {
     std::uint32_t at;  // in the topic's list
   };
   InlineVector<Place> topics_;
-  std::unique_ptr<std::unordered_map<const Topic*, std::uint32_t>> places_;  // only with many topics
-  std::uint64_t visited_ = 0;                                                // the last visit of the index that met it
+  std::unique_ptr<PlaceTable<Topic>> places_;  // only with many topics
+  std::uint64_t visited_ = 0;                  // the last visit of the index that met it
   std::uint32_t bytes_ = 0;
 };
 
@@ -60,6 +61,8 @@ class SubscriptionIndex {
   // Returns whether there was such a subscription.
   bool Unsubscribe(Subscriber& subscriber, std::string_view phid);
   void UnsubscribeAll(Subscriber& subscriber);
+  // No more than `most` at once. Returns whether none is left.
+  bool UnsubscribeSome(Subscriber& subscriber, std::size_t most);
   bool IsSubscribed(const Subscriber& subscriber, std::string_view phid) const;
 
   // Calls visit(Subscriber&) once for each that subscribes to any PHID which `message`'s ForEachSubscriber() gives.
@@ -84,6 +87,10 @@ class SubscriptionIndex {
  private:
   static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a map of them
 
+  // For the subscriber's table of places.
+  static auto TopicsOf(const Subscriber& subscriber) {
+    return [&subscriber](std::uint32_t place) -> const Topic* { return subscriber.topics_[place].topic; };
+  }
   // Where the subscriber's list has the topic, or its size.
   static std::size_t Find(const Subscriber& subscriber, const Topic* topic);
   void Remove(Subscriber& subscriber, std::size_t at);

@@ -12,6 +12,7 @@
 
 #include "common/config/load.h"
 #include "common/net/address.h"
+#include "common/net/listener.h"
 #include "common/net/loop.h"
 
 namespace aphlict::config {
@@ -94,6 +95,24 @@ std::vector<Error> CheckAddresses(const Settings& settings) {
     // Of an address in text, this has been said without looking it up.
     if (IsOpenFeed(settings, server) && !address.is_loopback() && !net::Address::Parse(server.host, 0)) {
       problems.push_back({server.where + ": " + OpenFeedProblem(address.ToString()), EX_CONFIG});
+    }
+  }
+  return problems;
+}
+
+std::vector<Error> CheckPorts(const Settings& settings) {
+  std::vector<Error> problems;
+  net::Loop loop;
+  std::vector<std::unique_ptr<net::Listener>> taken;  // until all are: two of them may be one address
+  for (const Server& server : settings.servers) {
+    const auto addresses = net::ResolveNow(server.host, server.port);
+    if (!addresses) continue;
+    const bool shared = server.type == ServerType::kClient && settings.reuse_port;
+    auto listener = net::Listener::Bind(loop, addresses->front(), shared, nullptr);
+    if (!listener) {
+      problems.push_back({server.where + ": " + listener.error().text, listener.error().code});
+    } else {
+      taken.push_back(std::move(*listener));
     }
   }
   return problems;

@@ -18,6 +18,10 @@ std::vector<Error> CheckFiles(const Settings& settings);
 // adds to `*notices` what is no error but worth knowing, such as that one expires soon.
 std::vector<Error> CheckCertificates(const Settings& settings, std::vector<std::string>* notices);
 
+// The addresses to listen on: whether each is free now, for this process. A node that runs with this configuration has
+// taken them. Returns every problem, as CheckFiles() does; of names that do not resolve CheckAddresses() tells.
+std::vector<Error> CheckPorts(const Settings& settings);
+
 // The addresses to listen on: whether their names resolve, which may take a while. Binds nothing, since the node itself
 // may be running. Returns every problem, as CheckFiles() does.
 std::vector<Error> CheckAddresses(const Settings& settings);

@@ -7,6 +7,8 @@
 #include <optional>
 
 #include "common/admin/host_names.h"
+#include "common/config/changes.h"
+#include "common/config/limits.h"
 #include "common/config/load.h"
 #include "common/json/value.h"
 
@@ -44,7 +46,8 @@ class FileReader {
             {"user", [&](auto& value, auto& key) { Text(value, key, &settings_.user_name); }},
             {"secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.secret_file); }},
             {"admin.secret.file", [&](auto& value, auto& key) { FilePath(value, key, &settings_.admin_secret_file); }},
-            {"log.level", [&](auto& value, auto& key) { Level(value, key); }},
+            {"log.format", [&](auto& value, auto& key) { Word(value, key, ParseLogFormat, &settings_.log_format); }},
+            {"log.level", [&](auto& value, auto& key) { Word(value, key, ParseLogLevel, &settings_.log_level); }},
             {"limits", [&](auto& value, auto& key) { LimitsObject(value, key); }},
         });
   }
@@ -67,21 +70,6 @@ class FileReader {
     Problem(key, value, "expected " + what + ", got " + std::string(value.type_name()));
   }
 
-  static std::size_t Distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j <= b.size(); ++j) {
-        const std::size_t above = row[j];
-        row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-        diagonal = above;
-      }
-    }
-    return row[b.size()];
-  }
-
   // Calls the handler of each member that is not null; a key without one is a problem.
   void Members(const json::Value& object, const std::string& prefix, const Handlers& handlers) {
     for (const auto& [key, value] : object.members()) {
@@ -92,13 +80,10 @@ class FileReader {
         if (!value.is_null()) found->second(value, path);
         continue;
       }
+      std::vector<std::string> names;
+      for (const auto& [name, handler] : handlers) names.emplace_back(name);
       std::string text = "unknown key";
-      const auto nearest = std::min_element(
-          handlers.begin(), handlers.end(),
-          [&key = key](const auto& a, const auto& b) { return Distance(a.first, key) < Distance(b.first, key); });
-      if (nearest != handlers.end() && Distance(nearest->first, key) <= 3) {
-        text += "; did you mean `" + std::string(nearest->first) + "`?";
-      }
+      if (const auto nearest = Nearest(key, names)) text += "; did you mean `" + *nearest + "`?";
       Problem(path, value, text);
     }
   }
@@ -257,9 +242,10 @@ class FileReader {
 
   void Hosts(const json::Value& value, const std::string& key, std::vector<std::string>* hosts) {
     if (!value.is_array()) return Expected(key, value, "a list of names");
-    for (const json::Value& each : value.elements()) {
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      const json::Value& each = value.elements()[i];
       if (!each.is_string() || each.string().empty() || each.string().find_first_of(":/ ") != std::string::npos) {
-        Expected(key, each, "a name without scheme and port");
+        Expected(key + "[" + std::to_string(i) + "]", each, "a name without scheme and port");
       } else {
         hosts->push_back(admin::HostOf(each.string()));
       }
@@ -336,9 +322,10 @@ class FileReader {
   void InstanceNames(const json::Value& value, const std::string& key, UpstreamGroup* group) {
     if (!value.is_array()) return Expected(key, value, "a list of instances");
     if (value.elements().empty()) Problem(key, value, "expected at least one instance; without this key, it is all");
-    for (const json::Value& each : value.elements()) {
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      const json::Value& each = value.elements()[i];
       if (!each.is_string() || each.string().empty()) {
-        Expected(key, each, "a name");
+        Expected(key + "[" + std::to_string(i) + "]", each, "a name");
         continue;
       }
       group->instances.push_back(each.string());
@@ -377,20 +364,18 @@ class FileReader {
     *target = value.boolean();
   }
 
-  void Level(const json::Value& value, const std::string& key) {
+  // One of the words that `parse` knows.
+  template <typename T>
+  void Word(const json::Value& value, const std::string& key, Result<T> (*parse)(std::string_view), T* target) {
     if (!value.is_string()) return Expected(key, value, "a string");
-    const auto level = ParseLogLevel(value.string());
-    if (!level) return Problem(key, value, level.error().text);
-    settings_.log_level = *level;
+    const auto parsed = parse(value.string());
+    if (!parsed) return Problem(key, value, parsed.error().text);
+    *target = *parsed;
   }
 
   void LimitsObject(const json::Value& value, const std::string& key) {
     if (!value.is_object()) return Expected(key, value, "an object");
     Limits& limits = settings_.limits;
-    constexpr std::int64_t kCount = 100'000'000;
-    constexpr std::int64_t kBytes = std::int64_t{1} << 40;
-    constexpr std::int64_t kFrameBytes = 48 * 1024 * 1024;  // what one message of the feed can hold
-    constexpr std::int64_t kTime = 86'400;
     const auto number = [&](auto* target, std::int64_t least, std::int64_t most) {
       return [this, target, least, most](const json::Value& each, const std::string& path) {
         const auto integer = each.integer();
@@ -402,32 +387,11 @@ class FileReader {
         *target = static_cast<std::remove_pointer_t<decltype(target)>>(*integer);
       };
     };
-    Members(value, key,
-            {
-                {"publish.bytes", number(&limits.publish_bytes, 1, kFrameBytes)},
-                {"json.depth", number(&limits.json_depth, 1, 100'000)},
-                {"message.subscribers", number(&limits.message_subscribers, 1, 1'000'000)},
-                {"instance.bytes", number(&limits.instance_bytes, 1, 65'535)},
-                {"instances", number(&limits.instances, 1, kCount)},
-                {"head.bytes", number(&limits.head_bytes, 256, 16 * 1024 * 1024)},
-                {"head.fields", number(&limits.head_fields, 8, 10'000)},
-                {"head.seconds", number(&limits.head_time, 1, kTime)},
-                {"unfinished.bytes", number(&limits.unfinished_bytes, 65'536, kBytes)},
-                {"clients", number(&limits.clients, 0, kCount)},
-                {"connections.per.address", number(&limits.connections_per_address, 0, kCount)},
-                {"command.bytes", number(&limits.command_bytes, 128, kFrameBytes)},
-                {"command.fragments", number(&limits.command_fragments, 1, kCount)},
-                {"command.seconds", number(&limits.command_time, 1, kTime)},
-                {"client.subscriptions", number(&limits.client_subscriptions, 1, kCount)},
-                {"client.subscription.bytes", number(&limits.client_subscription_bytes, 1, std::int64_t{1} << 31)},
-                {"client.stalled.bytes", number(&limits.client_stalled_bytes, 1, std::int64_t{1} << 31)},
-                {"client.stalled.seconds", number(&limits.client_stalled_time, 1, kTime)},
-                {"client.unsent.bytes", number(&limits.client_unsent_bytes, 1, std::int64_t{1} << 31)},
-                {"client.ping.seconds", number(&limits.client_ping_interval, 1, kTime)},
-                {"history.seconds", number(&limits.history_time, 1, kTime)},
-                {"history.bytes", number(&limits.history_bytes, 1, kBytes)},
-                {"repeaters", number(&limits.repeaters, 1, kCount)},
-            });
+    Handlers handlers;
+    ForEachLimit([&](std::string_view name, auto member, std::int64_t least, std::int64_t most) {
+      handlers.emplace_back(name, number(&(limits.*member), least, most));
+    });
+    Members(value, key, handlers);
   }
 
   std::string_view file_;

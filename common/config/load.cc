@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "common/base/file.h"
+#include "common/config/changes.h"
 #include "common/config/check.h"
 #include "common/net/address.h"
 
@@ -34,12 +35,15 @@ struct Options {
   std::string durability;
   std::optional<std::int64_t> drain;
   std::string log_level;
+  std::string log_format;
   bool debug = false;
   bool reuse_port = false;
   std::string user;
   std::string secret_file;
   std::string admin_secret_file;
   bool check_config = false;
+  bool check_ports = false;
+  bool list_settings = false;
 };
 
 struct TypeDefaults {
@@ -64,6 +68,21 @@ Invocation Exit(int code, std::string text) {
   invocation.text = std::move(text);
   invocation.to_stderr = code != 0;
   return invocation;
+}
+
+Invocation Refuse(const std::string& program, int code, std::vector<std::string> problems) {
+  std::string text;
+  for (const std::string& problem : problems) text += program + ": " + problem + "\n";
+  Invocation invocation = Exit(code, std::move(text));
+  invocation.problems = std::move(problems);
+  return invocation;
+}
+
+// A key in each line, and behind it what takes another value of it.
+std::string ListOfSettings() {
+  std::string text;
+  for (const Setting& setting : AllSettings()) text += setting.key + (setting.reloads ? " reload\n" : " restart\n");
+  return text;
 }
 
 void Declare(CLI::App& app, Role role, Options& options) {
@@ -123,8 +142,15 @@ void Declare(CLI::App& app, Role role, Options& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(std::int64_t{0}, kMaxDrainSeconds));
   app.add_option("--log-level", options.log_level, "debug, info, warning or error. Default: info")->type_name("LEVEL");
+  app.add_option("--log-format", options.log_format, "text (key=value) or json, a line for each event. Default: text")
+      ->type_name("FORMAT");
   app.add_flag("--debug", options.debug, "The same as --log-level debug");
-  app.add_flag("--check-config", options.check_config, "Say whether the configuration is right, and exit");
+  CLI::Option* const check =
+      app.add_flag("--check-config", options.check_config, "Say whether the configuration is right, and exit");
+  app.add_flag("--check-ports", options.check_ports, "With --check-config: whether the ports are free, too")
+      ->needs(check);
+  app.add_flag("--list-settings", options.list_settings,
+               "List the keys of the configuration file, and when another value is taken, and exit");
 }
 
 // Replaces the servers of a type by those that options name.
@@ -304,19 +330,20 @@ Invocation Load(Role role, int argc, const char* const* argv) {
     return Exit(EX_USAGE, program + ": " + error.what() + "; --help lists the options\n");
   }
 
+  if (options.list_settings) return Exit(EX_OK, ListOfSettings());
+
   Invocation invocation;
   invocation.action = options.check_config ? Invocation::Action::kCheckConfig : Invocation::Action::kRun;
   Settings& settings = invocation.settings;
   settings.role = role;
   settings.file = options.file;
-  settings.name = HostName();
   std::vector<std::string> problems;
   std::vector<ServerType> off;
   if (!options.file.empty()) {
     const auto text = ReadWholeFile(options.file);
     if (!text) {
-      return Exit(text.error().code == EACCES ? EX_NOPERM : EX_CONFIG,
-                  program + ": " + options.file + ": " + text.error().text + "\n");
+      return Refuse(program, text.error().code == EACCES ? EX_NOPERM : EX_CONFIG,
+                    {options.file + ": " + text.error().text});
     }
     off = ReadFile(options.file, *text, &settings, &problems);
   }
@@ -338,6 +365,8 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (!options.tls.cert.empty()) settings.tls.cert = options.tls.cert;
   if (!options.tls.key.empty()) settings.tls.key = options.tls.key;
   if (!options.name.empty()) settings.name = options.name;
+  settings.named_by_host = settings.name.empty();
+  if (settings.named_by_host) settings.name = HostName();
   if (!options.public_url.empty()) {
     if (auto url = http::ParseUrl(options.public_url); !url) problems.push_back("--public-url: " + url.error().text);
     settings.public_url = options.public_url;
@@ -359,6 +388,12 @@ Invocation Load(Role role, int argc, const char* const* argv) {
       settings.log_level = *level;
     else
       problems.push_back("--log-level: " + level.error().text);
+  }
+  if (!options.log_format.empty()) {
+    if (const auto format = ParseLogFormat(options.log_format))
+      settings.log_format = *format;
+    else
+      problems.push_back("--log-format: " + format.error().text);
   }
   if (options.debug) settings.log_level = LogLevel::kDebug;
   CheckWhole(settings, &problems);
@@ -383,17 +418,22 @@ Invocation Load(Role role, int argc, const char* const* argv) {
   if (options.check_config) {
     for (Error& problem : CheckAddresses(settings)) outside.push_back(std::move(problem));
   }
+  if (options.check_ports) {
+    for (Error& problem : CheckPorts(settings)) outside.push_back(std::move(problem));
+  }
   if (problems.empty() && outside.empty()) return invocation;
-  std::string text;
-  for (const std::string& problem : problems) text += program + ": " + problem + "\n";
-  for (const Error& problem : outside) text += program + ": " + problem.text + "\n";
-  if (problems.empty()) return Exit(outside.front().code, text);
+  if (problems.empty()) {
+    for (const Error& problem : outside) problems.push_back(problem.text);
+    return Refuse(program, outside.front().code, std::move(problems));
+  }
   // A wrong value of an option alone is a wrong option.
   const bool all_options = std::all_of(problems.begin(), problems.end(), [](const std::string& problem) {
     return problem.compare(0, 2, "--") == 0 && problem.find("loopback") == std::string::npos &&
            problem.find("is also that of") == std::string::npos;
   });
-  return Exit(all_options && outside.empty() ? EX_USAGE : EX_CONFIG, text);
+  const int code = all_options && outside.empty() ? EX_USAGE : EX_CONFIG;
+  for (const Error& problem : outside) problems.push_back(problem.text);
+  return Refuse(program, code, std::move(problems));
 }
 
 }  // namespace aphlict::config

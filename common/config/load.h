@@ -19,11 +19,12 @@ struct Invocation {
   int exit_code = 0;
   std::string text;
   bool to_stderr = false;
+  std::vector<std::string> problems;  // the lines of `text` that say what is wrong with a configuration, if that it is
 };
 
-// Reads the options of a role and the file they name, and looks at what these name. Reports every problem at once, one
-// line each, with file and key, or with the option: "/etc/aphlict.json: servers[1].port: expected a number from 0 to
-// 65535, got a string (line 7)".
+// Reads the options of a role and the file they name anew at each call, and looks at what these name. Reports every
+// problem at once, one line each, with file and key, or with the option: "/etc/aphlict.json: servers[1].port: expected
+// a number from 0 to 65535, got a string (line 7)".
 Invocation Load(Role role, int argc, const char* const* argv);
 
 // The file's part alone: merges the configuration `text` of the file named `file` into `*settings`, and adds

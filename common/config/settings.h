@@ -47,6 +47,8 @@ struct Server {
 struct UpstreamGroup {
   std::vector<http::Url> urls;         // at least one; scheme http or https
   std::vector<std::string> instances;  // only these are asked for; none: all
+
+  bool operator==(const UpstreamGroup&) const = default;
 };
 
 // The bounds. Each is a key of `limits` in the file; what happens past it is in README.md.
@@ -62,7 +64,7 @@ struct Limits {
   std::size_t unfinished_bytes = 64 * 1024 * 1024;          // "unfinished.bytes", of each type of port
   std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
   std::size_t connections_per_address = 0;                  // "connections.per.address", of clients; 0: no such bound
-  std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"
+  std::size_t command_bytes = 128 * 1024;                   // "command.bytes"
   std::size_t command_fragments = 1024;                     // "command.fragments"
   seconds command_time{30};                                 // "command.seconds"
   std::size_t client_subscriptions = 65'536;                // "client.subscriptions"
@@ -84,10 +86,12 @@ struct Settings {
   net::TlsFiles tls;                    // for outgoing connections; `ca`: none means the system's authorities
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
   std::string pidfile;
-  std::string name;        // how this node calls itself in the status; the host's name by default
-  std::string public_url;  // the URL that browsers reach its client port by, or empty
-  std::string state;       // of a master: the folder of its durable history; empty: none
+  std::string name;            // how this node calls itself in the status
+  bool named_by_host = false;  // it is the host's name, which may change while the node runs
+  std::string public_url;      // the URL that browsers reach its client port by, or empty
+  std::string state;           // of a master: the folder of its durable history; empty: none
   Durability durability = Durability::kProcess;
   seconds drain_time{20};  // over which clients are closed when the node stops
   bool reuse_port = false;

@@ -113,7 +113,7 @@ class Downstreams::Follower : public server::WebSocketHandler {
 
   void LogEnd(std::uint16_t code, std::string_view reason) {
     owner_.log_.Info("repeater_disconnected", {{"peer", address_},
-                                               {"node", hello_ ? hello_->node : ""},
+                                               {"id", hello_ ? hello_->node : ""},
                                                {"name", hello_ ? hello_->name : ""},
                                                {"code", code},
                                                {"reason", reason}});
@@ -123,7 +123,7 @@ class Downstreams::Follower : public server::WebSocketHandler {
     if (hello_) return Fail("a second hello");
     hello_ = std::move(hello);
     owner_.log_.Info("repeater_connected", {{"peer", address_},
-                                            {"node", hello_->node},
+                                            {"id", hello_->node},
                                             {"name", hello_->name},
                                             {"version", hello_->version},
                                             {"resumes", hello_->resumes ? "yes" : "no"}});
@@ -189,7 +189,7 @@ class Downstreams::Follower : public server::WebSocketHandler {
     ++owner_.counters_.gaps;
     owner_.log_.Warning(
         "gap_told",
-        {{"node", hello_->node}, {"name", hello_->name}, {"epoch", rest.epoch}, {"from", rest.from}, {"to", rest.to}});
+        {{"id", hello_->node}, {"name", hello_->name}, {"epoch", rest.epoch}, {"from", rest.from}, {"to", rest.to}});
     connection_.Send(websocket::Opcode::kText, Encode(rest));
   }
 

@@ -44,11 +44,13 @@ class Downstreams : private server::HttpHandler {
   Downstreams(net::Loop& loop, const Options& options, const history::History& history, Tree& tree, Log& log);
   ~Downstreams() override;
 
-  // As server::HttpServer has them.
-  Result<net::Address> Bind(const net::Address& address, server::PortOptions options) {
-    return http_.Bind(address, std::move(options));
+  // Where ports are taken, and listened on.
+  server::HttpServer& http() { return http_; }
+  // For repeaters to come; those that are there stay.
+  void SetOptions(const Options& options) {
+    options_ = options;
+    http_.SetLimits(options_.http);
   }
-  Result<void> Listen() { return http_.Listen(); }
 
   // Sends what has entered the history. Called at the end of each turn.
   void Pump();
@@ -70,6 +72,7 @@ class Downstreams : private server::HttpHandler {
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return followers_.size(); }
+  std::size_t connections() const { return http_.connections(); }
   const Counters& counters() const { return counters_; }
   const server::HttpCounters& http_counters() const { return http_.counters(); }
 

@@ -49,6 +49,19 @@ void Tree::UpdateOwnAbove(std::vector<std::string> above) {
   ++own_.revision;
 }
 
+void Tree::UpdateOwnFigures(std::string_view text) {
+  if (text == own_.figures.text) return;
+  SetFigures(own_, Figures::Parse(text));
+  own_.changed = ++change_;
+  ++own_.revision;
+}
+
+void Tree::SetFigures(Node& node, Figures figures) {
+  figure_totals_ -= node.figures.sums;
+  figure_totals_ += figures.sums;
+  node.figures = std::move(figures);
+}
+
 void Tree::Update(Node& node, const std::string& instance, const Counts& counts, std::uint64_t revision) {
   auto& known = node.instances[instance];
   if (known.changed != 0 && revision <= known.revision) return;  // an older report, by another way
@@ -128,6 +141,7 @@ Result<void> Tree::ApplyNode(SourceId source, std::string_view address, const js
       node.info.cursor[epoch] =
           static_cast<history::Sequence>(std::max<std::int64_t>(0, sequence.integer().value_or(0)));
     }
+    if (object["figures"].is_object()) SetFigures(node, Figures::Of(object["figures"]));
   }
   for (const auto& [instance, value] : object["instances"].members()) {
     Counts counts;
@@ -181,7 +195,7 @@ std::string Tree::EncodeReport(std::uint64_t* mark) const {
     for (const auto& id : node.info.above) out.String(id);
     out.EndArray().Key("cursor").StartObject();
     for (const auto& [epoch, sequence] : node.info.cursor) out.Field(epoch, sequence);
-    out.EndObject().Key("instances").StartObject();
+    out.EndObject().Key("figures").Json(node.figures.text).Key("instances").StartObject();
     for (auto each = node.by_change.upper_bound(*mark); each != node.by_change.end(); ++each) {
       const auto& known = node.instances.at(each->second);
       out.Key(each->second).StartArray().Uint(known.revision).Uint(known.counts.clients_active);

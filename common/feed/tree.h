@@ -17,6 +17,7 @@
 #include "common/base/result.h"
 #include "common/base/siphash.h"
 #include "common/base/time.h"
+#include "common/feed/figures.h"
 #include "common/history/cursor.h"
 #include "common/json/value.h"
 
@@ -58,16 +59,21 @@ class Tree {
     std::map<std::uint64_t, std::string> by_change;  // instances, by `changed`
     std::set<SourceId> sources;                      // none for the node itself
     std::uint64_t clients = 0;                       // over all instances
+    Figures figures;
   };
 
   explicit Tree(std::size_t most_instances = 65'536) : most_instances_(most_instances) {}
+  void SetMostInstances(std::size_t most) { most_instances_ = most; }
 
   // The node's own part.
   void SetOwn(NodeInfo info);
   void UpdateOwn(std::string_view instance, const Counts& counts);
   void UpdateOwnCursor(history::Cursor cursor);
   void UpdateOwnAbove(std::vector<std::string> above);
+  // `text` as Figures have it.
+  void UpdateOwnFigures(std::string_view text);
   const NodeInfo& own() const { return own_.info; }
+  const Figures& own_figures() const { return own_.figures; }
 
   // Takes a report that came by `source`, whose peer is `address`. Errors: it is not one.
   Result<void> Apply(SourceId source, std::string_view address, const json::Value& report, Time now);
@@ -81,6 +87,8 @@ class Tree {
   // Sums over this node and all below it.
   Counts Totals(std::string_view instance) const;
   std::uint64_t TotalClients() const { return total_clients_; }
+  // Of those, too, that have gone.
+  const Figures::Sums& FigureTotals() const { return figure_totals_; }
 
   // The nodes below, by the id of each that they follow, in the order of their names.
   std::unordered_map<std::string_view, std::vector<const Node*>> Followers() const;
@@ -88,6 +96,7 @@ class Tree {
 
  private:
   void Update(Node& node, const std::string& instance, const Counts& counts, std::uint64_t revision);
+  void SetFigures(Node& node, Figures figures);
   Result<void> ApplyNode(SourceId source, std::string_view address, const json::Value& object, Time now);
   void Leave(SourceId source, const std::string& id);
   void DropTotalUnlessShared(const std::string& instance);
@@ -101,6 +110,7 @@ class Tree {
   std::deque<std::pair<std::uint64_t, std::string>> departures_;  // (change, id), for reports
   std::unordered_map<std::string, Counts> totals_;
   std::uint64_t total_clients_ = 0;
+  Figures::Sums figure_totals_;
 };
 
 }  // namespace aphlict::feed

@@ -27,10 +27,11 @@ std::string RefusalText(const std::string& what, std::string_view body) {
 }  // namespace
 
 UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address,
-                                       const net::TlsContext* tls, const Secrets* secrets, UpstreamHandler& handler)
+                                       const net::TlsContext* tls, std::shared_ptr<const Secrets> secrets,
+                                       UpstreamHandler& handler)
     : loop_(loop),
       url_(url),
-      secrets_(secrets),
+      secrets_(std::move(secrets)),
       handler_(handler),
       readers_(websocket::Role::kClient, kReaderLimits, 1),
       key_(websocket::RandomKey()),
@@ -63,7 +64,7 @@ void UpstreamConnection::Close(std::uint16_t code, std::string_view reason) {
 void UpstreamConnection::OnConnected() {
   const std::string_view path = url_.path == "/" ? kPath : std::string_view(url_.path);
   http::Headers further;
-  if (secrets_ != nullptr) further.Add("Authorization", http::BearerValue(secrets_->RevealFirst()));
+  if (secrets_) further.Add("Authorization", http::BearerValue(secrets_->RevealFirst()));
   stream_->Write(websocket::HandshakeRequest(url_.authority(), path, key_, kSubprotocol, further));
 }
 

@@ -46,9 +46,9 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
  public:
   // Begins to connect to `address`, which is one of `url`'s. A URL without a path means /feed/; one with a path is
   // for a proxy that has the feed elsewhere. `tls` is used where the URL asks for it, and may be null elsewhere.
-  // `secrets`: the first of them is presented; null: none. They and `handler` outlive the connection.
+  // `secrets`: the first of them is presented; null: none. `handler` outlives the connection.
   UpstreamConnection(net::Loop& loop, const http::Url& url, const net::Address& address, const net::TlsContext* tls,
-                     const Secrets* secrets, UpstreamHandler& handler);
+                     std::shared_ptr<const Secrets> secrets, UpstreamHandler& handler);
   ~UpstreamConnection() override;
 
   void SendStatus(std::string_view report);
@@ -75,7 +75,7 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
 
   net::Loop& loop_;
   http::Url url_;
-  const Secrets* secrets_;
+  std::shared_ptr<const Secrets> secrets_;
   UpstreamHandler& handler_;
   websocket::ReaderPool readers_;
   net::StreamPtr stream_;  // until the handshake is done

@@ -91,6 +91,8 @@ class History {
   std::size_t messages() const { return messages_; }
   std::size_t bytes() const { return bytes_; }
   const Limits& limits() const { return limits_; }
+  // What is over them leaves with the next Trim() and Expire().
+  void SetLimits(const Limits& limits) { limits_ = limits; }
 
   // Is told when a message enters or leaves the log, for the counts of its instance.
   class Observer {

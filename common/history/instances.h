@@ -18,19 +18,22 @@ struct Instance {
   std::uint64_t messages_in = 0;   // accepted by this node, or received from above
   std::uint64_t messages_out = 0;  // deliveries to this node's clients
   std::uint64_t clients_active = 0;
+  std::uint64_t clients_leaving = 0;  // gone, with subscriptions that are still to be forgotten
   std::uint64_t clients_total = 0;
   std::size_t history_messages = 0;
   std::size_t entering = 0;  // messages that are numbered, and on their way into the history
   bool changed = false;      // since Instances::TakeChanged()
 
   // Whether anything holds on to it: one that is not in use may make room for another.
-  bool in_use() const { return clients_active > 0 || history_messages > 0 || entering > 0; }
+  bool in_use() const { return clients_active > 0 || clients_leaving > 0 || history_messages > 0 || entering > 0; }
 };
 
 // Owns the instances; pointers to one stay valid while it is in use.
 class Instances {
  public:
   explicit Instances(std::size_t most = 65'536) : most_(most) {}
+  // Those that are there stay, also where they are more.
+  void SetMost(std::size_t most) { most_ = most; }
 
   // The instance of that name, made if it is new. Null when there are `most` of them, all in use: the newest is
   // refused. One that is not in use makes room, the one that was unused for longest first; what it counted goes

@@ -100,6 +100,7 @@ struct Url {
   bool secure() const { return scheme == "https" || scheme == "wss"; }
   // "host:port", with brackets around an IPv6 address.
   std::string authority() const;
+  bool operator==(const Url&) const = default;
 };
 Result<Url> ParseUrl(std::string_view text);
 

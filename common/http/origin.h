@@ -20,6 +20,8 @@ class OriginPattern {
   // Whether the value of an Origin header is meant. "null", the origin of what has none, never is.
   bool Matches(std::string_view origin) const;
 
+  bool operator==(const OriginPattern&) const = default;
+
  private:
   std::string scheme_;
   std::string host_;  // in lower case; of a wildcard with the dot before it: ".example.com"

@@ -189,6 +189,11 @@ Writer& Writer::String(std::string_view text) {
   return *this;
 }
 
+Writer& Writer::Json(std::string_view value) {
+  impl_->Value(value);
+  return *this;
+}
+
 std::string_view Writer::text() const { return impl_->text; }
 
 }  // namespace aphlict::json

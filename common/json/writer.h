@@ -29,6 +29,9 @@ class Writer {
   // become U+FFFD, so that the output is always well-formed.
   Writer& String(std::string_view text);
 
+  // A value that is JSON already, which is the caller's business.
+  Writer& Json(std::string_view value);
+
   // Key and value in one.
   Writer& Field(std::string_view key, std::string_view text) { return Key(key).String(text); }
   Writer& Field(std::string_view key, const char* text) { return Key(key).String(text); }

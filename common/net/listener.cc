@@ -86,6 +86,7 @@ void Listener::Resume() {
 }
 
 void Listener::AcceptSome() {
+  loop_.Enter();
   if (turn_ == loop_.turn()) return;
   turn_ = loop_.turn();
   Accept(kAcceptsPerTurn);

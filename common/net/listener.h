@@ -34,6 +34,8 @@ class Listener {
   // Begins to accept. Errors as Bind().
   Result<void> Start();
 
+  bool started() const { return started_; }
+
   // With the port that the kernel chose, where 0 was asked for.
   Address local_address() const;
 

@@ -20,7 +20,7 @@ HandlePtr<Handle> MakeHandle(void* data, Init init) {
 }
 
 // Of a turn, for all streams that yield together. What one read brings is dealt with whole, whatever it takes.
-constexpr Duration kReadTime = milliseconds(2);
+constexpr Duration kReadTime = milliseconds(1);
 
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
 constexpr std::size_t kMostDropped = 16 * 1024 * 1024;
@@ -126,6 +126,10 @@ void Loop::EndTurn() {
   dirty_.clear();
   deleted_later_.clear();
   ++turn_;
+  if (began_ == Time{}) return;
+  last_written_ = Now();
+  counters_.turns.Add(last_written_ - began_);
+  began_ = again_ ? last_written_ : Time{};
 }
 
 bool Loop::MayRead(std::uint8_t* round) {
@@ -183,6 +187,7 @@ void Timer::Start(Duration delay, Duration repeat) {
   uv_timer_start(
       timer_.get(),
       [](uv_timer_t* timer) noexcept {
+        Loop::From(timer->loop).Enter();
         const auto work = static_cast<Timer*>(timer->data)->work_;  // a copy: the work may destroy the timer
         work();
       },
@@ -201,6 +206,7 @@ SignalWatcher::SignalWatcher(Loop& loop, int signal, std::function<void()> work)
   uv_signal_start(
       watcher_.get(),
       [](uv_signal_t* watcher, int) noexcept {
+        Loop::From(watcher->loop).Enter();
         const auto copy = static_cast<SignalWatcher*>(watcher->data)->work_;
         copy();
       },

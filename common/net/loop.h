@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/histogram.h"
 #include "common/base/time.h"
 #include "common/net/handle.h"
 
@@ -24,6 +25,20 @@ namespace aphlict::net {
 class Stream;
 struct CloseStream;
 struct WriteChunk;
+
+// What has gone through a loop since its start.
+struct LoopCounters {
+  static constexpr std::uint64_t kTurnBounds[] = {100,    500,    1'000,   2'000,   5'000,    10'000,
+                                                  20'000, 50'000, 100'000, 500'000, 1'000'000};
+
+  // How long each turn took, in microseconds: so long whatever came meanwhile had to wait. Turns in which nothing
+  // happened are left out.
+  Histogram turns{kTurnBounds};
+  // Bytes of all streams together, without what TLS adds.
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;    // taken by the kernel
+  std::uint64_t unsent = 0;  // queued now
+};
 
 class Loop {
  public:
@@ -51,6 +66,17 @@ class Loop {
   // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
   // been given some already (`uv__io_poll`: as long as each answer is full).
   std::uint64_t turn() const { return turn_; }
+  // When the turn before this one had written what it wrote.
+  Time last_written() const { return last_written_; }
+
+  const LoopCounters& counters() const { return counters_; }
+  // How many there are; each has a descriptor.
+  std::size_t streams() const { return streams_; }
+
+  // Whoever is called by libuv says so, before anything else: the first of a turn begins it.
+  void Enter() {
+    if (began_ == Time{}) began_ = Now();
+  }
 
   // Turns until Stop() is called or nothing is left to wait for.
   void Run();
@@ -92,6 +118,10 @@ class Loop {
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;
   std::uint64_t turn_ = 0;
+  Time began_{};  // of this turn, once something has happened in it
+  Time last_written_{};
+  LoopCounters counters_;
+  std::size_t streams_ = 0;
   // Of the streams that yield: the turn in which they have read, since when, whether some had to wait, and the round.
   std::uint64_t read_turn_ = 0;
   Time reading_since_{};

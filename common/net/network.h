@@ -32,6 +32,8 @@ class Network {
 
   bool Contains(const Address& address) const;
 
+  bool operator==(const Network&) const = default;
+
  private:
   AddressBytes bytes_{};
   int prefix_ = 128;  // of the IPv6 form

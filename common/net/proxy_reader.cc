@@ -37,6 +37,7 @@ void ProxyReader::Finish(const Result<ProxyHeader>& result) {
 // Looks first, and takes only what belongs to the header: of an incomplete one that is everything, so that the next
 // look does not find it again at once.
 void ProxyReader::Read() {
+  loop_.Enter();
   char* buffer = loop_.read_buffer();
   ssize_t got;
   do {

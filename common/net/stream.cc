@@ -26,6 +26,7 @@ void CloseStream::operator()(Stream* stream) const noexcept { stream->Close(); }
 
 Stream::Stream(Loop& loop, int descriptor) : descriptor_(descriptor) {
   poll_.data = this;
+  ++loop.streams_;
   // Fails only for what is not a socket, or is watched already.
   if (uv_poll_init(loop.uv(), &poll_, descriptor) != 0) std::abort();
 }
@@ -70,6 +71,8 @@ void Stream::Close() {
   handler_ = nullptr;
   Loop& owner = loop();
   if (dirty_index_ != kClean) owner.dirty_[dirty_index_] = nullptr;
+  owner.counters_.unsent -= unsent_;
+  --owner.streams_;
   while (queue_) queue_ = std::move(queue_->next);
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_),
            [](uv_handle_t* handle) { delete static_cast<Stream*>(handle->data); });
@@ -79,9 +82,11 @@ void Stream::Close() {
 void Stream::Write(SharedBytes bytes) {
   if (bytes.empty() || closed_ || ended_) return;
   if (unsent_ == 0) last_progress_ = Now();
+  Loop& owner = loop();
   unsent_ += static_cast<std::uint32_t>(bytes.size());
+  owner.counters_.unsent += bytes.size();
   if (!queue_ || queue_tail_->end == WriteChunk::kSlots) {
-    auto& spare = loop().spare_chunks_;
+    auto& spare = owner.spare_chunks_;
     std::unique_ptr<WriteChunk> chunk;
     if (spare.empty()) {
       chunk = std::make_unique<WriteChunk>();
@@ -188,6 +193,9 @@ void Stream::SendEnd() {
 
 void Stream::Consume(std::size_t sent) {
   if (sent == 0) return;
+  Loop& owner = loop();
+  owner.counters_.sent += sent;
+  owner.counters_.unsent -= sent;
   unsent_ -= static_cast<std::uint32_t>(sent);
   if (unsent_ > 0) last_progress_ = Now();
   while (sent > 0) {
@@ -202,7 +210,7 @@ void Stream::Consume(std::size_t sent) {
     std::unique_ptr<WriteChunk> spent = std::move(queue_);
     queue_ = std::move(spent->next);
     spent->begin = spent->end = 0;
-    auto& spare = loop().spare_chunks_;
+    auto& spare = owner.spare_chunks_;
     if (spare.size() < kSpareChunks) spare.push_back(std::move(spent));
   }
 }
@@ -249,6 +257,7 @@ void Stream::UpdateInterest() {
 }
 
 void Stream::OnEvents(int status, int events) {
+  loop().Enter();
   if (status < 0) {
     // libuv says EBADF for any error condition of the socket; the socket knows better.
     int error = 0;
@@ -306,7 +315,10 @@ void Stream::ReadOnce() {
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
     const std::string_view bytes(buffer, static_cast<std::size_t>(got));
-    if (!tls_) return handler_->OnBytes(bytes);
+    if (!tls_) {
+      loop().counters_.received += bytes.size();
+      return handler_->OnBytes(bytes);
+    }
     tls_->Receive(bytes);
     return Decrypt();
   }
@@ -334,7 +346,9 @@ void Stream::Decrypt() {
   while (status == Status::kDone && !closed_ && !ended_) {
     std::size_t got = 0;
     status = tls_->Read(loop().read_buffer(), Loop::kReadBufferSize, &got);
-    if (got > 0) handler_->OnBytes({loop().read_buffer(), got});
+    if (got == 0) continue;
+    loop().counters_.received += got;
+    handler_->OnBytes({loop().read_buffer(), got});
   }
   if (closed_ || ended_ || status == Status::kWantsRead) return;
   if (status == Status::kWantsWrite) return WaitToDecrypt();

@@ -155,11 +155,15 @@ std::string TakeTlsError(std::string_view otherwise) {
   return std::string(text != nullptr ? std::string_view(text) : otherwise);
 }
 
-TicketKeys::TicketKeys() {
+TicketKeys::TicketKeys() { UseRandom(); }
+
+TicketKeys::TicketKeys(std::string_view secret) { UseSecret(secret); }
+
+void TicketKeys::UseRandom() {
   if (RAND_bytes(secret_, sizeof(secret_)) != 1) std::abort();  // no randomness: nothing can be kept secret
 }
 
-TicketKeys::TicketKeys(std::string_view secret) {
+void TicketKeys::UseSecret(std::string_view secret) {
   constexpr std::string_view kPurpose = "aphlict-relay session tickets";
   HMAC(EVP_sha256(), secret.data(), static_cast<int>(secret.size()),
        reinterpret_cast<const unsigned char*>(kPurpose.data()), kPurpose.size(), secret_, nullptr);

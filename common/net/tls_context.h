@@ -24,6 +24,7 @@ struct TlsFiles {
   std::string ca;     // whose certificates of the other side are accepted
 
   bool empty() const { return key.empty() && cert.empty() && chain.empty() && ca.empty(); }
+  bool operator==(const TlsFiles&) const = default;
 };
 
 // From which the keys of session tickets are made (RFC 5077, RFC 8446 section 4.6.1): others each hour, and those of
@@ -36,6 +37,10 @@ class TicketKeys {
   ~TicketKeys();
   TicketKeys(const TicketKeys&) = delete;
   TicketKeys& operator=(const TicketKeys&) = delete;
+
+  // As the constructors: tickets that were given out before are not accepted any more.
+  void UseRandom();
+  void UseSecret(std::string_view secret);
 
   static constexpr int kNameBytes = 16;
   struct Keys {

@@ -11,27 +11,24 @@ constexpr Duration kLook = seconds(2);
 constexpr Duration kSettle = seconds(1);
 constexpr Duration kDay = seconds(86'400);
 
-bool Same(const net::TlsFiles& a, const net::TlsFiles& b) {
-  return a.key == b.key && a.cert == b.cert && a.chain == b.chain && a.ca == b.ca;
+const std::string& NameOf(const net::TlsContext& context) {
+  return context.files().cert.empty() ? context.files().ca : context.files().cert;
 }
 
 }  // namespace
 
-Certificates::Certificates(net::Loop& loop, Log& log)
-    : loop_(loop), log_(log), reload_(loop, [this] { Reload(); }), daily_(loop, [this] { LogNotices(); }) {
+Certificates::Certificates(net::Loop& loop, Log& log, const net::TicketKeys& tickets)
+    : loop_(loop), log_(log), tickets_(tickets), reload_(loop, [this] { Reload(); }), daily_(loop, [this] {
+        LogNotices();
+      }) {
   daily_.Unref();
   reload_.Unref();
 }
 
 Result<void> Certificates::Load(const config::Settings& settings) {
-  if (settings.secrets) {
-    tickets_.emplace(settings.secrets->RevealFirst());
-  } else {
-    tickets_.emplace();
-  }
   for (const config::Server& server : settings.servers) {
     if (server.tls.empty() || ForServer(server.tls) != nullptr) continue;
-    auto context = net::TlsContext::ForServer(server.tls, &*tickets_);
+    auto context = net::TlsContext::ForServer(server.tls, &tickets_);
     if (!context) return Error{server.where + ": " + context.error().text};
     servers_.push_back(std::move(*context));
   }
@@ -58,10 +55,10 @@ Result<void> Certificates::Load(const config::Settings& settings) {
   return {};
 }
 
-const net::TlsContext* Certificates::ForServer(const net::TlsFiles& files) const {
+std::shared_ptr<const net::TlsContext> Certificates::ForServer(const net::TlsFiles& files) const {
   const auto found =
-      std::find_if(servers_.begin(), servers_.end(), [&](const auto& each) { return Same(each->files(), files); });
-  return found == servers_.end() ? nullptr : found->get();
+      std::find_if(servers_.begin(), servers_.end(), [&](const auto& each) { return each->files() == files; });
+  return found == servers_.end() ? nullptr : *found;
 }
 
 std::vector<net::TlsContext*> Certificates::all() const {
@@ -74,14 +71,20 @@ std::vector<net::TlsContext*> Certificates::all() const {
 void Certificates::Reload() {
   for (net::TlsContext* context : all()) {
     if (context->files().empty()) continue;
-    const std::string& named = context->files().cert.empty() ? context->files().ca : context->files().cert;
     if (auto loaded = context->Reload(); !loaded) {
-      log_.Error("certificate_not_reloaded", {{"file", named}, {"reason", loaded.error().text}});
+      log_.Error("certificate_not_reloaded", {{"file", NameOf(*context)}, {"reason", loaded.error().text}});
     } else {
-      log_.Info("certificate_reloaded", {{"file", named}, {"expires", context->expires()}});
+      log_.Info("certificate_reloaded", {{"file", NameOf(*context)}, {"expires", context->expires()}});
     }
   }
   LogNotices();
+}
+
+void Certificates::LogLoaded() const {
+  for (const net::TlsContext* context : all()) {
+    if (context->files().empty()) continue;
+    log_.Info("certificate_reloaded", {{"file", NameOf(*context)}, {"expires", context->expires()}});
+  }
 }
 
 void Certificates::LogNotices() const {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,28 +17,31 @@ namespace aphlict::node {
 
 class Certificates {
  public:
-  Certificates(net::Loop& loop, Log& log);
+  // `tickets` are those of the sessions, and outlive these too.
+  Certificates(net::Loop& loop, Log& log, const net::TicketKeys& tickets);
 
-  // Reads what the settings name. Errors: which file, and what is wrong with it.
+  // Reads what the settings name. Once. Errors: which file, and what is wrong with it.
   Result<void> Load(const config::Settings& settings);
 
   // For a listener with these files. REQUIRES: loaded; not empty.
-  const net::TlsContext* ForServer(const net::TlsFiles& files) const;
+  std::shared_ptr<const net::TlsContext> ForServer(const net::TlsFiles& files) const;
   // Null where no upstream's URL asks for TLS.
-  const net::TlsContext* outgoing() const { return outgoing_.get(); }
+  std::shared_ptr<const net::TlsContext> outgoing() const { return outgoing_; }
 
-  // Reads all files anew; where one is bad, what was read from that certificate's before stays. Logs what came of it.
-  void Reload();
+  // Logs which have been read.
+  void LogLoaded() const;
 
  private:
   std::vector<net::TlsContext*> all() const;
+  // Reads all files anew; where one is bad, what was read from that certificate's before stays. Logs what came of it.
+  void Reload();
   void LogNotices() const;
 
   net::Loop& loop_;
   Log& log_;
-  std::optional<net::TicketKeys> tickets_;  // shared by nodes with the same secret: a browser may come back to another
-  std::vector<std::unique_ptr<net::TlsContext>> servers_;
-  std::unique_ptr<net::TlsContext> outgoing_;
+  const net::TicketKeys& tickets_;
+  std::vector<std::shared_ptr<net::TlsContext>> servers_;
+  std::shared_ptr<net::TlsContext> outgoing_;
   std::vector<std::unique_ptr<net::FileWatcher>> watchers_;
   net::Timer reload_;  // some time after a change: a key and its certificate are two files
   net::Timer daily_;   // says what is about to expire

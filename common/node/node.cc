@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/admin/metrics.h"
+#include "common/admin/status.h"
+#include "common/config/changes.h"
 #include "common/config/load.h"
 
 namespace aphlict::node {
@@ -38,15 +41,32 @@ server::HttpLimits HttpLimitsOf(const config::Limits& limits, std::size_t connec
   return http;
 }
 
-std::unique_ptr<admin::Admin> MakeAdmin(net::Loop& loop, const config::Settings& settings,
-                                        const admin::StatusSource& status, admin::PublishHandler* publish, Log& log) {
+history::History::Limits HistoryLimitsOf(const config::Limits& limits) {
+  history::History::Limits history;
+  history.age = limits.history_time;
+  history.bytes = limits.history_bytes;
+  return history;
+}
+
+admin::Admin::Options AdminOptionsOf(const config::Settings& settings) {
   const config::Limits& limits = settings.limits;
   admin::Admin::Options options;
   options.instance_bytes = limits.instance_bytes;
   options.secrets = settings.admin_secrets;
   options.http = HttpLimitsOf(limits, kAdminConnections);
   options.http.parser.body_bytes = limits.publish_bytes;
-  return std::make_unique<admin::Admin>(loop, options, status, publish, log);
+  return options;
+}
+
+feed::Downstreams::Options DownstreamOptionsOf(const config::Settings& settings, const std::string& node) {
+  feed::Downstreams::Options options;
+  options.node = node;
+  options.name = settings.name;
+  options.version = APHLICT_RELAY_VERSION;
+  options.most = settings.limits.repeaters;
+  options.secrets = settings.secrets;
+  options.http = HttpLimitsOf(settings.limits, settings.limits.repeaters + 64);
+  return options;
 }
 
 clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
@@ -69,6 +89,10 @@ clients::ClientLimits ClientLimitsOf(const config::Limits& limits) {
   return options;
 }
 
+std::string Counted(std::uint64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 bool Has(const config::Settings& settings, config::ServerType type) {
   return std::any_of(settings.servers.begin(), settings.servers.end(),
                      [&](const config::Server& server) { return server.type == type; });
@@ -83,105 +107,227 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
       role_(role),
       id_(RandomId()),
       started_(Now()),
-      certificates_(loop, log),
-      history_({settings.limits.history_time, settings.limits.history_bytes, 64}),
+      history_(HistoryLimitsOf(settings.limits)),
       instances_(settings.limits.instances),
       tree_(settings.limits.instances),
-      admin_(MakeAdmin(loop, settings, *this, publish, log)),
+      admin_(std::make_unique<admin::Admin>(loop, AdminOptionsOf(settings), static_cast<admin::StatusSource&>(*this),
+                                            publish, log)),
       tick_(loop, [this] { Tick(); }),
       drain_check_(loop, [this] { CheckDrained(); }) {
   history_.SetObserver(this);
   tree_.SetOwn({id_, settings.name, APHLICT_RELAY_VERSION, settings.public_url, "", {}, {}});
-  if (Has(settings, config::ServerType::kRepeater)) {
-    feed::Downstreams::Options options;
-    options.node = id_;
-    options.name = settings.name;
-    options.version = APHLICT_RELAY_VERSION;
-    options.most = settings.limits.repeaters;
-    options.secrets = settings.secrets;
-    options.http = HttpLimitsOf(settings.limits, settings.limits.repeaters + 64);
-    downstreams_ = std::make_unique<feed::Downstreams>(loop, options, history_, tree_, log);
-    // At the turn's end rather than at once: many repeaters may come or go in one turn.
-    downstreams_->SetOnAhead([this](const history::Epoch& epoch) { role_.OnAhead(epoch); });
-    downstreams_->SetOnImportantChange([this] { report_now_ = true; });
-  }
-  if (Has(settings, config::ServerType::kClient)) {
-    clients_ = std::make_unique<clients::Clients>(loop, ClientLimitsOf(settings.limits), history_, instances_, log);
-  }
+  MakeServers(settings_);
   loop.SetTurnEnd([this] { EndTurn(); });
 }
 
 Node::~Node() { loop_.SetTurnEnd(nullptr); }
 
-Result<void> Node::TakePorts() {
-  if (auto loaded = certificates_.Load(settings_); !loaded) return Error{loaded.error().text, EX_CONFIG};
-  for (const config::Server& server : settings_.servers) {
-    if (auto bound = Bind(server); !bound) return bound;
+void Node::MakeServers(const config::Settings& settings) {
+  if (!downstreams_ && Has(settings, config::ServerType::kRepeater)) {
+    downstreams_ =
+        std::make_unique<feed::Downstreams>(loop_, DownstreamOptionsOf(settings, id_), history_, tree_, log_);
+    // At the turn's end rather than at once: many repeaters may come or go in one turn.
+    downstreams_->SetOnAhead([this](const history::Epoch& epoch) { role_.OnAhead(epoch); });
+    downstreams_->SetOnImportantChange([this] { report_now_ = true; });
+    downstreams_->SetAbove(above_);
   }
-  return {};
+  if (!clients_ && Has(settings, config::ServerType::kClient)) {
+    clients_ = std::make_unique<clients::Clients>(loop_, ClientLimitsOf(settings.limits), history_, instances_, log_);
+    SetReady(ready_);
+  }
+}
+
+server::HttpServer& Node::HttpOf(config::ServerType type) {
+  switch (type) {
+    case config::ServerType::kClient:
+      return clients_->http();
+    case config::ServerType::kRepeater:
+      return downstreams_->http();
+    case config::ServerType::kAdmin:
+      break;
+  }
+  return admin_->http();
+}
+
+Result<void> Node::TakePorts() {
+  if (settings_.secrets) tickets_.UseSecret(settings_.secrets->RevealFirst());
+  certificates_ = std::make_unique<Certificates>(loop_, log_, tickets_);
+  if (auto loaded = certificates_->Load(settings_); !loaded) return Error{loaded.error().text, EX_CONFIG};
+  return BindNew(settings_, *certificates_, &listeners_);
 }
 
 Result<void> Node::Open() {
   if (auto prepared = role_.Prepare(); !prepared) return prepared;
-  if (auto listening = admin_->Listen(); !listening) return listening;
-  LogListening(config::ServerType::kAdmin);
+  if (auto listening = Listen(config::ServerType::kAdmin); !listening) return listening;
   if (downstreams_) {
-    if (auto listening = downstreams_->Listen(); !listening) return listening;
-    LogListening(config::ServerType::kRepeater);
+    if (auto listening = Listen(config::ServerType::kRepeater); !listening) return listening;
   }
+  serving_ = true;
+  resources_.emplace(loop_.streams());
   tick_.Start(kTickInterval, kTickInterval);
   return role_.Start();
 }
 
-Result<void> Node::Bind(const config::Server& server) {
+Result<Node::Listener> Node::Bind(const config::Settings& settings, const config::Server& server,
+                                  const Certificates& certificates) {
+  const auto failed = [&](const Error& error) { return Error{server.where + ": " + error.text, error.code}; };
   auto addresses = net::ResolveNow(server.host, server.port);
-  if (!addresses) return Error{server.where + ": " + addresses.error().text, 78};
+  if (!addresses) return failed({addresses.error().text, EX_CONFIG});
   const net::Address& address = addresses->front();
-  server::PortOptions options;
-  options.reuse_port = server.type == config::ServerType::kClient && settings_.reuse_port;
-  options.tls = server.tls.empty() ? nullptr : certificates_.ForServer(server.tls);
-  options.proxies = server.proxies;
-  Result<net::Address> bound = net::Address();
-  switch (server.type) {
-    case config::ServerType::kAdmin:
-      if (!address.is_loopback() && !net::Address::Parse(server.host, 0)) {
-        const std::string notice = config::OpenAdminNotice(address.host(), server.access);
-        if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
-      }
-      bound = admin_->Bind(address, server.access, options);
-      break;
-    case config::ServerType::kClient:
-      bound = clients_->Bind(address, server.origins, options);
-      break;
-    case config::ServerType::kRepeater:
-      if (config::IsOpenFeed(settings_, server) && !address.is_loopback()) {
-        return Error{server.where + ": " + config::OpenFeedProblem(address.ToString()), 78};
-      }
-      bound = downstreams_->Bind(address, options);
-      break;
+  if (server.type == config::ServerType::kAdmin && !address.is_loopback() && !net::Address::Parse(server.host, 0)) {
+    const std::string notice = config::OpenAdminNotice(address.host(), server.access);
+    if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
   }
-  if (!bound) return Error{server.where + ": " + bound.error().text, bound.error().code};
-  bound_.emplace_back(server.type, bound->ToString());
+  if (config::IsOpenFeed(settings, server) && !address.is_loopback()) {
+    return failed({config::OpenFeedProblem(address.ToString()), EX_CONFIG});
+  }
+  server::PortOptions options;
+  options.reuse_port = server.type == config::ServerType::kClient && settings.reuse_port;
+  const auto bound = HttpOf(server.type).Bind(address, options);
+  if (!bound) return failed(bound.error());
+  Listener listener{server, HttpOf(server.type).ports() - 1, bound->ToString()};
+  SetUp(listener, certificates);
+  return listener;
+}
+
+Result<void> Node::BindNew(const config::Settings& settings, const Certificates& certificates,
+                           std::vector<Listener>* listeners) {
+  const auto places = config::MatchServers(ServersOf(*listeners), settings.servers);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (places[i]) continue;
+    const config::Server& server = settings.servers[i];
+    auto listener = Bind(settings, server, certificates);
+    if (!listener) return listener.error();
+    listeners->push_back(std::move(*listener));
+    if (!ShouldListen(server.type)) continue;
+    if (auto listening = HttpOf(server.type).Listen(); !listening) {
+      return Error{server.where + ": " + listening.error().text, listening.error().code};
+    }
+  }
   return {};
 }
 
-void Node::LogListening(config::ServerType type) {
-  for (const auto& [each, address] : bound_) {
-    if (each == type) log_.Info("listening", {{"type", config::ServerTypeName(type)}, {"address", address}});
+void Node::SetUp(const Listener& listener, const Certificates& certificates) {
+  const config::Server& server = listener.server;
+  server::PortOptions options;
+  options.tls = server.tls.empty() ? nullptr : certificates.ForServer(server.tls);
+  options.proxies = server.proxies;
+  HttpOf(server.type).SetOptions(listener.port, std::move(options));
+  if (server.type == config::ServerType::kAdmin) admin_->SetAccess(listener.port, server.access);
+  if (server.type == config::ServerType::kClient) clients_->SetOrigins(listener.port, server.origins);
+}
+
+std::vector<config::Server> Node::ServersOf(const std::vector<Listener>& listeners) {
+  std::vector<config::Server> servers;
+  for (const Listener& listener : listeners) servers.push_back(listener.server);
+  return servers;
+}
+
+bool Node::ShouldListen(config::ServerType type) const {
+  return type == config::ServerType::kClient ? opened_ && !draining_ : serving_;
+}
+
+Result<void> Node::Listen(config::ServerType type) {
+  if (auto listening = HttpOf(type).Listen(); !listening) return listening;
+  for (const Listener& listener : listeners_) {
+    if (listener.server.type == type) LogListening("listening", listener);
   }
+  return {};
+}
+
+void Node::LogListening(std::string_view event, const Listener& listener) {
+  log_.Info(event, {{"type", config::ServerTypeName(listener.server.type)}, {"address", listener.address}});
 }
 
 Result<void> Node::OpenClients() {
-  if (!clients_ || clients_->listening()) return {};
-  if (auto listening = clients_->Listen(); !listening) return listening;
-  LogListening(config::ServerType::kClient);
+  if (opened_) return {};
+  if (clients_ && !draining_) {
+    if (auto listening = Listen(config::ServerType::kClient); !listening) return listening;
+  }
+  opened_ = true;
+  if (on_opened_) on_opened_();
   return {};
+}
+
+Result<void> Node::Apply(const config::Settings& next) {
+  // First what can fail, all of which can be taken back.
+  auto certificates = std::make_unique<Certificates>(loop_, log_, tickets_);
+  if (auto loaded = certificates->Load(next); !loaded) return Error{loaded.error().text, EX_CONFIG};
+  const bool had_downstreams = downstreams_ != nullptr;
+  const bool had_clients = clients_ != nullptr;
+  MakeServers(next);
+  std::vector<Listener> all = listeners_;
+  auto taken = BindNew(next, *certificates, &all);
+  if (taken) taken = log_.SetPaths(next.log_paths);
+  if (!taken) {
+    for (; all.size() > listeners_.size(); all.pop_back()) HttpOf(all.back().server.type).Unbind();
+    if (!had_downstreams) downstreams_.reset();
+    if (!had_clients) clients_.reset();
+    return taken;
+  }
+
+  const config::Settings before = std::exchange(settings_, next);
+  settings_.name = before.name;  // whatever the host is called by now
+  log_.set_level(next.log_level);
+  if (!config::SameSecrets(before.secrets, next.secrets)) {
+    if (next.secrets) {
+      tickets_.UseSecret(next.secrets->RevealFirst());
+    } else {
+      tickets_.UseRandom();
+    }
+  }
+  TakeListeners(std::move(all), *certificates);
+  certificates_ = std::move(certificates);
+  certificates_->LogLoaded();
+  TakeLimits();
+  if (before.public_url != next.public_url) {
+    feed::NodeInfo own = tree_.own();
+    own.url = next.public_url;
+    tree_.SetOwn(own);
+    tree_.UpdateOwnAbove(own.above);  // counts as a change
+  }
+  role_.OnSettings();
+  return {};
+}
+
+// Keeps those of `all` that the settings have. The last of them are new.
+void Node::TakeListeners(std::vector<Listener> all, const Certificates& certificates) {
+  const std::size_t known = std::exchange(listeners_, {}).size();
+  std::vector<bool> wanted(all.size());
+  const auto places = config::MatchServers(ServersOf(all), settings_.servers);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    Listener& listener = all[*places[i]];
+    wanted[*places[i]] = true;
+    listener.server = settings_.servers[i];
+    SetUp(listener, certificates);
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!wanted[i]) {
+      HttpOf(all[i].server.type).ClosePort(all[i].port);
+      LogListening("listening_ended", all[i]);
+      continue;
+    }
+    if (i >= known && ShouldListen(all[i].server.type)) LogListening("listening", all[i]);
+    listeners_.push_back(std::move(all[i]));
+  }
+}
+
+void Node::TakeLimits() {
+  history_.SetLimits(HistoryLimitsOf(settings_.limits));
+  instances_.SetMost(settings_.limits.instances);
+  tree_.SetMostInstances(settings_.limits.instances);
+  admin_->SetOptions(AdminOptionsOf(settings_));
+  if (downstreams_) downstreams_->SetOptions(DownstreamOptionsOf(settings_, id_));
+  if (clients_) clients_->SetLimits(ClientLimitsOf(settings_.limits));
 }
 
 bool Node::Accept(history::Message message, bool repeat) {
   history::Instance* instance = instances_.Get(message.instance());
   if (instance == nullptr) return false;
-  if (history_.Add(std::move(message), repeat, Now())) ++instance->messages_in;
+  if (history_.Add(std::move(message), repeat, Now())) {
+    ++instance->messages_in;
+    ++messages_in_;
+  }
   return true;
 }
 
@@ -212,9 +358,8 @@ Result<void> Node::EndDrain() {
   SetReady(ready_);
   log_.Info("drain_ended");
   if (!clients_) return {};
-  if (auto listening = clients_->EndDrain(); !listening) return listening;
-  LogListening(config::ServerType::kClient);
-  return {};
+  clients_->EndDrain();
+  return opened_ ? Listen(config::ServerType::kClient) : Result<void>();
 }
 
 void Node::CheckDrained() {
@@ -228,7 +373,8 @@ void Node::CheckDrained() {
 
 void Node::SetAbove(std::vector<std::string> direct, std::vector<std::string> all) {
   tree_.UpdateOwnAbove(std::move(direct));
-  if (downstreams_) downstreams_->SetAbove(std::move(all));
+  above_ = std::move(all);
+  if (downstreams_) downstreams_->SetAbove(above_);
 }
 
 void Node::Stop() {
@@ -246,30 +392,79 @@ void Node::RefreshTree() const {
     tree_.UpdateOwn(instance->name, {instance->clients_active, instance->clients_total, instance->messages_out});
   }
   tree_.UpdateOwnCursor(history_.cursor());
+  tree_.UpdateOwnFigures(admin::WriteFigures(Look()));
 }
 
 std::string Node::StatusOf(std::string_view instance) const {
   RefreshTree();
-  return admin::WriteStatus({instance, role_.name(), started_, Now(), history_, instances_, tree_, role_.upstreams(),
-                             role_.gaps(), role_.repeats(), Refused(), ClosedClients(),
-                             clients_ ? clients_->counters().ignored : 0});
+  return admin::WriteStatus(Look(), instance);
 }
 
-std::vector<std::pair<std::string_view, server::RefusalCounts>> Node::Refused() const {
-  std::vector<std::pair<std::string_view, server::RefusalCounts>> refused;
-  refused.emplace_back("admin", admin_->http_counters().refused);
-  if (clients_) refused.emplace_back("client", clients_->http_counters().refused);
-  if (downstreams_) refused.emplace_back("repeater", downstreams_->http_counters().refused);
-  return refused;
-}
-
-std::vector<std::pair<std::string_view, std::uint64_t>> Node::ClosedClients() const {
-  std::vector<std::pair<std::string_view, std::uint64_t>> closed;
-  for (std::size_t i = 0; clients_ && i < clients::kClientEnds; ++i) {
-    const auto end = static_cast<clients::ClientEnd>(i);
-    closed.emplace_back(clients::InfoOf(end).name, clients_->counters().ended.of(end));
+std::string Node::Summary() const {
+  RefreshTree();
+  const std::size_t own = clients_ ? clients_->size() : 0;
+  std::string text = (draining_ ? "draining; " : "") + Counted(own, "client");
+  if (const auto& nodes = tree_.nodes(); !nodes.empty()) {
+    std::uint64_t behind = 0;
+    for (const auto& [id, node] : nodes) behind = std::max(behind, admin::LagOf(history_, node));
+    text += "; below, " + Counted(nodes.size(), "repeater") + " with " + Counted(tree_.TotalClients() - own, "client") +
+            ", " + (behind == 0 ? "none behind" : "up to " + Counted(behind, "message") + " behind");
   }
-  return closed;
+  const auto upstreams = role_.upstreams();
+  const auto cut_off = static_cast<std::size_t>(
+      std::count_if(upstreams.begin(), upstreams.end(), [](const auto& each) { return !each.synchronised; }));
+  for (const admin::UpstreamStatus& upstream : upstreams) {
+    if (upstream.synchronised) text += "; follows " + upstream.url;
+  }
+  if (cut_off > 0) {
+    text += "; cut off from " + std::to_string(cut_off) + " of " + Counted(upstreams.size(), "upstream");
+    const Time heard = role_.heard();
+    if (heard != Time()) {
+      text += ", for " + std::to_string(std::chrono::floor<seconds>(Now() - heard).count()) + " s";
+    }
+  }
+  return text;
+}
+
+std::string Node::MetricsAs(admin::MetricsFormat format) const {
+  RefreshTree();
+  return admin::WriteMetrics(Look(), resources_->Look(loop_.streams()), format);
+}
+
+admin::State Node::state() const {
+  if (draining_) return admin::State::kDraining;
+  if (!ready_) return admin::State::kSynchronising;
+  if (clients_ && !clients_->listening()) return admin::State::kNotListening;
+  return admin::State::kReady;
+}
+
+admin::Snapshot Node::Look() const {
+  std::vector<admin::PortStatus> ports = {{"admin", admin_->connections(), admin_->http_counters()}};
+  if (clients_) ports.push_back({"client", clients_->connections(), clients_->http_counters()});
+  if (downstreams_) ports.push_back({"repeater", downstreams_->connections(), downstreams_->http_counters()});
+  std::vector<std::string> instances;
+  for (const config::UpstreamGroup& group : settings_.upstream) {
+    instances.insert(instances.end(), group.instances.begin(), group.instances.end());
+  }
+  std::sort(instances.begin(), instances.end());
+  instances.erase(std::unique(instances.begin(), instances.end()), instances.end());
+  return {role_.name(),
+          state(),
+          started_,
+          Now(),
+          history_,
+          instances_,
+          tree_,
+          loop_,
+          std::move(ports),
+          admin_->publishes(),
+          role_.upstreams(),
+          clients_.get(),
+          downstreams_.get(),
+          messages_in_,
+          role_.gaps(),
+          role_.repeats(),
+          std::move(instances)};
 }
 
 void Node::OnEnter(const history::Message& message) {

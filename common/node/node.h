@@ -4,15 +4,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "common/admin/admin.h"
-#include "common/admin/status.h"
+#include "common/admin/snapshot.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/base/resources.h"
 #include "common/clients/clients.h"
 #include "common/config/settings.h"
 #include "common/feed/downstreams.h"
@@ -45,6 +47,8 @@ class Role {
   virtual void Report() = 0;
   // Lets go of everything: nothing comes in any more.
   virtual void Stop() = 0;
+  // Takes Node::settings() anew, which have changed. REQUIRES: started.
+  virtual void OnSettings() = 0;
   // Up to when the role has heard from everybody above; now, if there is nobody.
   virtual Time heard() const = 0;
   // An epoch that the history must not forget, or empty.
@@ -56,7 +60,7 @@ class Role {
 
 class Node : private admin::StatusSource, private history::History::Observer {
  public:
-  // All references outlive it. `publish` is null on a node that takes no publishes.
+  // `settings` is copied; all references outlive it. `publish` is null on a node that takes no publishes.
   Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& role, admin::PublishHandler* publish);
   ~Node() override;
 
@@ -65,8 +69,17 @@ class Node : private admin::StatusSource, private history::History::Observer {
   Result<void> TakePorts();
   // Opens those of operators and repeaters. REQUIRES: all are taken. Errors likewise.
   Result<void> Open();
-  // Opens the port of the browsers. Errors as Open().
+  // Opens the port of the browsers, if there is one: the node is there for everybody. Errors as Open().
   Result<void> OpenClients();
+  // Whether that has been done.
+  bool opened() const { return opened_; }
+  // Called when it is done.
+  void SetOnOpened(std::function<void()> call) { on_opened_ = std::move(call); }
+
+  // Takes other settings while it runs: all of them or, where one cannot be taken, none. No connection ends by it. A
+  // listener that `next` does not have is closed, and the connections that came by it stay.
+  // REQUIRES: config::Compare() says that none of them needs another start. Errors: why not; nothing has changed.
+  Result<void> Apply(const config::Settings& next);
 
   // Takes a message into the history, from where the repeaters below and the clients get it at the turn's end.
   // `repeat`: it came before under another number, and clients do not get it again. Returns false when its instance
@@ -93,46 +106,76 @@ class Node : private admin::StatusSource, private history::History::Observer {
   net::Loop& loop() { return loop_; }
   Log& log() { return log_; }
   history::History& history() { return history_; }
+  const history::History& history() const { return history_; }
   history::Instances& instances() { return instances_; }
   feed::Tree& tree() { return tree_; }
   admin::Admin& admin() { return *admin_; }
   // REQUIRES: the ports are taken.
-  const Certificates& certificates() const { return certificates_; }
+  const Certificates& certificates() const { return *certificates_; }
 
-  // Reads the certificates anew.
-  void Reload() { certificates_.Reload(); }
+  // A line for people: its clients, those below, and how far behind anything is.
+  std::string Summary() const;
 
   // Writes what has changed in this node into the tree, for a report or a status.
   void RefreshTree() const;
 
  private:
   std::string StatusOf(std::string_view instance) const override;
-  std::vector<std::pair<std::string_view, server::RefusalCounts>> Refused() const;
-  std::vector<std::pair<std::string_view, std::uint64_t>> ClosedClients() const;
+  std::string MetricsAs(admin::MetricsFormat format) const override;
+  admin::State state() const override;
+  admin::Snapshot Look() const;
   void OnEnter(const history::Message& message) override;
   void OnLeave(const history::Message& message) override;
-  Result<void> Bind(const config::Server& server);
-  void LogListening(config::ServerType type);
+  // A port that is taken: whether it is listened on is for Open() and OpenClients().
+  struct Listener {
+    config::Server server;
+    std::size_t port;  // its number in HttpOf(server.type)
+    std::string address;
+  };
+  // Makes what serves the types of servers that are new.
+  void MakeServers(const config::Settings& settings);
+  server::HttpServer& HttpOf(config::ServerType type);
+  Result<Listener> Bind(const config::Settings& settings, const config::Server& server,
+                        const Certificates& certificates);
+  // Binds each server that has no listener yet, and listens on it if others of its type do. Adds them to `*listeners`,
+  // in the case of an error those that there are so far.
+  Result<void> BindNew(const config::Settings& settings, const Certificates& certificates,
+                       std::vector<Listener>* listeners);
+  // What a listener asks of a server's entry in the settings, for the connections to come.
+  void SetUp(const Listener& listener, const Certificates& certificates);
+  bool ShouldListen(config::ServerType type) const;
+  Result<void> Listen(config::ServerType type);
+  void TakeListeners(std::vector<Listener> all, const Certificates& certificates);
+  void TakeLimits();
+  static std::vector<config::Server> ServersOf(const std::vector<Listener>& listeners);
+  void LogListening(std::string_view event, const Listener& listener);
   void EndTurn();
   void Tick();
   void CheckDrained();
 
   net::Loop& loop_;
-  const config::Settings& settings_;
+  config::Settings settings_;
   Log& log_;
   Role& role_;
   std::string id_;
   Time started_;
-  Certificates certificates_;
+  net::TicketKeys tickets_;  // shared by nodes with the same secret: a browser may come back to another
+  std::unique_ptr<Certificates> certificates_;  // null until the ports are taken
   history::History history_;
   mutable history::Instances instances_;
   mutable feed::Tree tree_;
   std::unique_ptr<admin::Admin> admin_;
   std::unique_ptr<feed::Downstreams> downstreams_;  // null where no repeater may follow
   std::unique_ptr<clients::Clients> clients_;       // null where no browser is served
-  std::vector<std::pair<config::ServerType, std::string>> bound_;
+  std::vector<Listener> listeners_;
+  std::vector<std::string> above_;
+  std::uint64_t messages_in_ = 0;
+  std::optional<Resources> resources_;  // once the ports are open
   bool report_now_ = false;
   bool ready_ = true;
+  bool serving_ = false;  // the ports of operators and repeaters are open
+  bool opened_ = false;   // and that of the browsers has been opened
+  std::function<void()> on_opened_;
   bool draining_ = false;
   Time drain_until_{};
   std::function<void()> drained_;

@@ -1,5 +1,6 @@
 #include "common/node/process.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -10,10 +11,14 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "common/base/file.h"
+#include "common/config/changes.h"
 #include "common/config/load.h"
+#include "common/node/service_manager.h"
 
 namespace aphlict::node {
 
@@ -29,12 +34,13 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// As Aphlict does for its logs and its pid file. Where it fails, opening the file tells why.
-void MakeFolderOf(const std::string& path) {
-  std::error_code error;
-  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
-    std::filesystem::create_directories(folder, error);
-  }
+// glibc keeps small pieces that were freed apart, and one day joins all of them at once: when hundreds of thousands of
+// subscriptions have gone, that is a turn of 10 ms and more. Without its fast bins each is joined as it is freed; those
+// that come and go all the time are in the thread's own cache before that.
+void FreeSmallPiecesAtOnce() {
+#ifdef M_MXFAST
+  mallopt(M_MXFAST, 0);
+#endif
 }
 
 // The file that tells the process's id. One that is left from before is written over.
@@ -100,74 +106,145 @@ Result<void> Start(Node& node, const config::Settings& settings, std::unique_ptr
   return {};
 }
 
-int Run(const config::Settings& settings, Log& log, const MakeApplication& make) {
-  for (const std::string& notice : settings.notices) log.Warning("configuration", {{"notice", notice}});
+// A node with its signals, its pid file, and the service manager that it tells of itself.
+class Process {
+ public:
+  // What a command line means now: it names a file, which may be another each time.
+  using Reload = std::function<config::Invocation()>;
 
-  net::Loop loop;
-  auto application = make(loop, settings, log);
-  Node& node = application->node();
-  log.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"node", node.id()}, {"name", settings.name}});
-
-  bool stopping = false;  // the drain, if there is one, is the last
-  bool stopped = false;
-  const auto stop = [&] {
-    if (std::exchange(stopped, true)) return;
-    node.Stop();
-    loop.Stop();
-  };
-  const auto stop_at_once = [&](const char* signal) {
-    log.Info("stopping", {{"signal", signal}, {"drain", "no"}});
-    stop();
-  };
-  const auto drain_and_stop = [&] {
-    if (std::exchange(stopping, true)) return stop_at_once("SIGTERM");
-    log.Info("stopping", {{"signal", "SIGTERM"}, {"drain", "yes"}});
-    node.BeginDrain(stop);
-  };
-  const auto toggle_drain = [&] {
-    if (stopping) return;
-    if (!node.draining()) return node.BeginDrain(nullptr);
-    if (auto ended = node.EndDrain(); !ended) log.Error("drain_not_ended", {{"reason", ended.error().text}});
-  };
-  const auto reopen_logs = [&] {
-    log.Reopen();
-    log.Info("logs_reopened");
-  };
-  int exit_code = EX_OK;
-  const net::SignalWatcher on_term(loop, SIGTERM, drain_and_stop);
-  const net::SignalWatcher on_int(loop, SIGINT, [&] { stop_at_once("SIGINT"); });
-  const net::SignalWatcher on_hup(loop, SIGHUP, [&] {
-    reopen_logs();
-    node.Reload();
-  });
-  const net::SignalWatcher on_usr1(loop, SIGUSR1, reopen_logs);
-  const net::SignalWatcher on_usr2(loop, SIGUSR2, toggle_drain);
-  // Log lines leave at the end of each turn; what the sink did not take then is tried again.
-  net::Timer retry_log(loop, [&] { log.Flush(); });
-  retry_log.Unref();
-  retry_log.Start(seconds(1), seconds(1));
-  std::unique_ptr<PidFile> pid_file;
-  if (auto started = Start(node, settings, &pid_file); !started) {
-    log.Error("start_failed", {{"reason", started.error().text}});
-    // Who starts it by hand, or a service manager that keeps stderr, is told as well where the log is a file.
-    if (!settings.log_paths.empty()) Fail(settings.role, started.error());
-    exit_code = started.error().code == 0 ? EX_OSERR : started.error().code;
-    node.Stop();
-  } else {
-    loop.Run();
+  Process(const config::Settings& settings, Reload reload, Log& log, const MakeApplication& make)
+      : reload_(std::move(reload)),
+        log_(log),
+        application_(make(loop_, settings, log)),
+        node_(application_->node()),
+        service_manager_(loop_, ServiceManager::OfThisProcess(), [this] { return Status(); }),
+        on_term_(loop_, SIGTERM, [this] { DrainAndStop(); }),
+        on_int_(loop_, SIGINT, [this] { StopAtOnce("SIGINT"); }),
+        on_hup_(loop_, SIGHUP, [this] { TakeConfiguration(); }),
+        on_usr1_(loop_, SIGUSR1, [this] { ReopenLogs(); }),
+        on_usr2_(loop_, SIGUSR2, [this] { ToggleDrain(); }),
+        retry_log_(loop_, [this] { log_.Flush(); }) {
+    // Log lines leave at the end of each turn; what the sink did not take then is tried again.
+    retry_log_.Unref();
+    retry_log_.Start(seconds(1), seconds(1));
   }
-  if (!loop.RunUntilIdle(kGoodbyeTime)) log.Debug("goodbye_incomplete");
-  application.reset();
-  log.Info("stopped", {{"exit", exit_code}});
-  log.Flush();
-  return exit_code;
-}
+
+  // Until a signal ends it. Once. Returns the exit code.
+  int Run() {
+    const config::Settings& settings = node_.settings();
+    log_.Info("starting", {{"version", APHLICT_RELAY_VERSION}, {"id", node_.id()}});
+    int exit_code = EX_OK;
+    std::unique_ptr<PidFile> pid_file;
+    if (auto started = Start(node_, settings, &pid_file); !started) {
+      log_.Error("start_failed", {{"reason", started.error().text}});
+      // Who starts it by hand, or a service manager that keeps stderr, is told as well where the log is a file.
+      if (!settings.log_paths.empty()) Fail(settings.role, started.error());
+      exit_code = started.error().code == 0 ? EX_OSERR : started.error().code;
+      node_.Stop();
+    } else {
+      node_.SetOnOpened([this] { service_manager_.Ready(); });
+      if (node_.opened()) service_manager_.Ready();
+      loop_.Run();
+    }
+    if (!loop_.RunUntilIdle(kGoodbyeTime)) log_.Debug("goodbye_incomplete");
+    application_.reset();  // while a signal still finds its handler, and before the pid file goes
+    log_.Info("stopped", {{"exit", exit_code}});
+    log_.Flush();
+    return exit_code;
+  }
+
+ private:
+  void Stop() {
+    if (std::exchange(stopped_, true)) return;
+    node_.Stop();
+    loop_.Stop();
+  }
+
+  void StopAtOnce(const char* signal) {
+    log_.Info("stopping", {{"signal", signal}, {"drain", "no"}});
+    if (!std::exchange(stopping_, true)) service_manager_.Stopping();
+    Stop();
+  }
+
+  void DrainAndStop() {
+    if (std::exchange(stopping_, true)) return StopAtOnce("SIGTERM");
+    log_.Info("stopping", {{"signal", "SIGTERM"}, {"drain", "yes"}});
+    node_.BeginDrain([this] { Stop(); });
+    service_manager_.Stopping();
+  }
+
+  void ToggleDrain() {
+    if (stopping_) return;
+    if (!node_.draining()) return node_.BeginDrain(nullptr);
+    if (auto ended = node_.EndDrain(); !ended) log_.Error("drain_not_ended", {{"reason", ended.error().text}});
+  }
+
+  void ReopenLogs() {
+    log_.Reopen();
+    log_.Info("logs_reopened");
+  }
+
+  void TakeConfiguration() {
+    ReopenLogs();
+    if (stopping_) return log_.Warning("reload_refused", {{"reason", "the node is about to stop"}});
+    service_manager_.Reloading();
+    reload_refused_ = !TakeSettings(reload_());
+    service_manager_.Reloaded();
+  }
+
+  // Returns whether all of it was taken; else nothing was, and the log says why.
+  bool TakeSettings(const config::Invocation& invocation) {
+    const auto refuse = [&](std::string_view reason) { log_.Error("reload_refused", {{"reason", reason}}); };
+    if (invocation.action != config::Invocation::Action::kRun) {
+      for (const std::string& problem : invocation.problems) refuse(problem);
+      if (invocation.problems.empty()) refuse(invocation.text);
+      return false;
+    }
+    const config::Changes changes = config::Compare(node_.settings(), invocation.settings);
+    for (const std::string& key : changes.at_restart) {
+      log_.Error("reload_refused", {{"key", key}, {"reason", "another value is only taken by another start"}});
+    }
+    if (!changes.at_restart.empty()) return false;
+    // Keys and secrets that are about to be used may be the first.
+    if (HoldsSecrets(invocation.settings)) ForbidCoreFiles();
+    if (auto applied = node_.Apply(invocation.settings); !applied) {
+      refuse(applied.error().text);
+      return false;
+    }
+    for (const std::string& notice : invocation.settings.notices) log_.Warning("configuration", {{"notice", notice}});
+    std::string keys;
+    for (const std::string& key : changes.keys) keys += (keys.empty() ? "" : ", ") + key;
+    log_.Info("reloaded", {{"changed", keys.empty() ? "nothing" : keys}});
+    return true;
+  }
+
+  std::string Status() const {
+    return (reload_refused_ ? "the last reload was refused, see the log; " : "") + node_.Summary();
+  }
+
+  net::Loop loop_;
+  Reload reload_;
+  Log& log_;
+  std::unique_ptr<Application> application_;
+  Node& node_;  // the application's
+  ServiceManager service_manager_;
+  net::SignalWatcher on_term_;
+  net::SignalWatcher on_int_;
+  net::SignalWatcher on_hup_;
+  net::SignalWatcher on_usr1_;
+  net::SignalWatcher on_usr2_;
+  net::Timer retry_log_;
+  bool stopping_ = false;  // the drain, if there is one, is the last
+  bool stopped_ = false;
+  bool reload_refused_ = false;
+};
 
 }  // namespace
 
 int RunProcess(config::Role role, int argc, const char* const* argv, const MakeApplication& make) {
   std::signal(SIGPIPE, SIG_IGN);
   RaiseDescriptorLimit();
+  FreeSmallPiecesAtOnce();
   const config::Invocation invocation = config::Load(role, argc, argv);
   if (invocation.action == config::Invocation::Action::kExit) {
     std::fputs(invocation.text.c_str(), invocation.to_stderr ? stderr : stdout);
@@ -182,12 +259,14 @@ int RunProcess(config::Role role, int argc, const char* const* argv, const MakeA
   if (HoldsSecrets(settings)) ForbidCoreFiles();
   const auto open_log = [&] {
     const ActingAs acting(settings.user ? &*settings.user : nullptr);  // who will open the files anew
-    for (const std::string& path : settings.log_paths) MakeFolderOf(path);
-    return Log::Open(settings.log_paths, settings.log_level);
+    return Log::Open(settings.log_paths, {settings.log_level, settings.log_format, settings.name});
   };
   auto log = open_log();
   if (!log) return Fail(role, log.error());
-  return Run(settings, **log, make);
+  for (const std::string& notice : settings.notices) (*log)->Warning("configuration", {{"notice", notice}});
+  return Process(
+             settings, [=] { return config::Load(role, argc, argv); }, **log, make)
+      .Run();
 }
 
 }  // namespace aphlict::node

@@ -100,7 +100,7 @@ class HttpServer::Connection : public net::StreamHandler {
   void Respond(Bytes bytes) {
     if (!waiting_) return;
     waiting_ = false;
-    const bool close = !parser_.head().keep_alive || read_ended_ || !server_.listening();
+    const bool close = !parser_.head().keep_alive || read_ended_ || !listening();
     stream_->Write(bytes(close, parser_.head().method == "HEAD"));
     parser_.Next();
     since_ = Now();
@@ -219,6 +219,8 @@ class HttpServer::Connection : public net::StreamHandler {
   }
 
   void CountForwarded();
+  // Whether the port that it came by is still open.
+  bool listening() const;
 
   void Finish() {
     if (!stream_) return;
@@ -267,12 +269,25 @@ class HttpServer::Port : private net::ListenerHandler {
   }
 
   void Close() { listener_.reset(); }
+  // What waits in the kernel's queue is accepted first.
+  void CloseForGood() {
+    if (listener_) listener_->AcceptAll();
+    listener_.reset();
+    closed_ = true;
+  }
+
+  // Whether it never listens again.
+  bool closed() const { return closed_; }
 
   const net::Address& address() const { return address_; }
   net::Listener* listener() { return listener_.get(); }
 
   std::size_t index() const { return index_; }
   const PortOptions& options() const { return options_; }
+  void SetOptions(PortOptions options) {
+    options.reuse_port = options_.reuse_port;
+    options_ = std::move(options);
+  }
 
  private:
   void OnConnection(int descriptor) override { server_.OnConnection(*this, descriptor); }
@@ -287,7 +302,10 @@ class HttpServer::Port : private net::ListenerHandler {
   net::Address address_;
   PortOptions options_;
   std::unique_ptr<net::Listener> listener_;  // null while the server does not listen
+  bool closed_ = false;
 };
+
+bool HttpServer::Connection::listening() const { return server_.listening() && !server_.ports_[port_]->closed(); }
 
 void HttpServer::Connection::CountForwarded() {
   if (!by_proxy_) by_proxy_ = server_.AddressOf(id_);
@@ -312,16 +330,31 @@ Result<net::Address> HttpServer::Bind(const net::Address& address, PortOptions o
   return ports_.back()->address();
 }
 
+void HttpServer::Unbind() { ports_.pop_back(); }
+
 Result<void> HttpServer::Listen() {
   for (const auto& port : ports_) {
-    if (port->listener() != nullptr) continue;
+    if (port->listener() != nullptr || port->closed()) continue;
     if (auto bound = port->Bind(port->address()); !bound) return bound;
   }
   for (const auto& port : ports_) {
+    if (port->closed() || port->listener()->started()) continue;
     if (auto started = port->listener()->Start(); !started) return started;
   }
   listening_ = true;
+  UpdateListeners();
   return {};
+}
+
+void HttpServer::SetOptions(std::size_t port, PortOptions options) { ports_[port]->SetOptions(std::move(options)); }
+
+void HttpServer::ClosePort(std::size_t port) { ports_[port]->CloseForGood(); }
+
+void HttpServer::SetLimits(const HttpLimits& limits) {
+  const bool counted = limits_.per_address != 0;
+  limits_ = limits;
+  if (counted != (limits_.per_address != 0)) CountAddresses();
+  UpdateListeners();
 }
 
 void HttpServer::StopListening() {
@@ -434,8 +467,8 @@ void HttpServer::OnConnection(const Port& port, int descriptor) {
 }
 
 HttpServer::Connection& HttpServer::Add(ConnectionId id, const Port& port, int descriptor) {
-  auto connection =
-      std::make_unique<Connection>(*this, id, port.index(), net::Stream::Adopt(loop_, descriptor, port.options().tls));
+  auto connection = std::make_unique<Connection>(*this, id, port.index(),
+                                                 net::Stream::Adopt(loop_, descriptor, port.options().tls.get()));
   return *connections_.emplace(id, std::move(connection)).first->second;
 }
 
@@ -471,6 +504,22 @@ bool HttpServer::Enter(ConnectionId id, const net::Address& address) {
   addresses_[id] = {net::BytesOf(address), address.port()};
   if (limits_.per_address == 0) return true;
   return ++per_address_[net::HolderOf(address)] <= limits_.per_address;
+}
+
+void HttpServer::CountAddresses() {
+  per_address_.clear();
+  if (limits_.per_address == 0) return;
+  for (const auto& [id, connection] : connections_) {
+    const net::Address& peer = connection->stream()->peer();
+    addresses_.try_emplace(id, KnownAddress{net::BytesOf(peer), peer.port()});
+  }
+  for (const auto& [id, known] : addresses_) ++per_address_[net::HolderOf(net::AddressOf(known.bytes, 0))];
+}
+
+void HttpServer::CountUpgraded(ConnectionId connection, const net::Address& peer) {
+  if (limits_.per_address == 0) return;
+  const bool is_new = addresses_.try_emplace(connection, KnownAddress{net::BytesOf(peer), peer.port()}).second;
+  if (is_new) ++per_address_[net::HolderOf(peer)];
 }
 
 void HttpServer::Leave(ConnectionId id) {

@@ -78,8 +78,8 @@ struct HttpCounters {
 };
 
 struct PortOptions {
-  bool reuse_port = false;               // shared with other processes of the same user
-  const net::TlsContext* tls = nullptr;  // its connections have TLS; outlives the server
+  bool reuse_port = false;                               // shared with other processes of the same user
+  std::shared_ptr<const net::TlsContext> tls = nullptr;  // its connections have TLS
   TrustedProxies proxies = {};
 };
 
@@ -91,10 +91,21 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Takes one more address. Errors as net::Listener::Bind.
+  // Takes one more address: the port of the next number, from 0. Errors as net::Listener::Bind, and no number is used.
   Result<net::Address> Bind(const net::Address& address, PortOptions options = {});
-  // Begins to accept on all of them, again after StopListening(), too. Errors as net::Listener::Bind and Start.
+  // Takes back the last Bind(). REQUIRES: no turn of the loop has ended since.
+  void Unbind();
+  // How many have been taken.
+  std::size_t ports() const { return ports_.size(); }
+  // Begins to accept on all of them that do not yet, again after StopListening(), too. Errors as net::Listener::Bind
+  // and Start.
   Result<void> Listen();
+  // For the connections to come; those that are there stay as they are. `options.reuse_port` has no effect.
+  void SetOptions(std::size_t port, PortOptions options);
+  // Listens on that port no more. Its connections stay: upgraded ones as long as they like, others for one more answer.
+  void ClosePort(std::size_t port);
+  // The parser's for the connections to come, all others at once.
+  void SetLimits(const HttpLimits& limits);
   // Takes no more connections. What is in the kernel's queues is accepted first.
   void StopListening();
   bool listening() const { return listening_; }
@@ -114,6 +125,9 @@ class HttpServer {
   // as a connection until Release() is called with its id. Null when the connection has gone.
   net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
   void Release(ConnectionId connection);
+  // Counts an upgraded connection under the address of its stream, where it is not counted under one yet: it came
+  // before there was a bound on them.
+  void CountUpgraded(ConnectionId connection, const net::Address& peer);
 
   // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
   void ContinueArrivals();
@@ -152,6 +166,8 @@ class HttpServer {
   Connection& Add(ConnectionId id, const Port& port, int descriptor);
   // Refuses a connection that is one too many of its address.
   void CountAddress(Connection& connection, const net::Address& address);
+  // Counts anew who holds what.
+  void CountAddresses();
   // Keeps the address, and counts the connection under it. Returns false when it is one too many; it counts then, too.
   bool Enter(ConnectionId id, const net::Address& address);
   void Leave(ConnectionId id);

@@ -12,6 +12,8 @@ struct TrustedProxies {
   // Whether their connections begin with a PROXY header (common/net/proxy_header.h), without which they are refused.
   // Else it is X-Forwarded-For that tells.
   bool proxy_protocol = false;
+
+  bool operator==(const TrustedProxies&) const = default;
 };
 
 }  // namespace aphlict::server

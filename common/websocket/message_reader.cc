@@ -345,6 +345,7 @@ std::size_t MessageReader::memory() const { return kContextBytes + sizeof(Impl) 
 bool MessageReader::closed_by_peer() const { return impl_->closed_by_peer; }
 std::uint16_t MessageReader::close_code() const { return impl_->close_code; }
 std::string_view MessageReader::close_reason() const { return impl_->close_reason; }
+const ReaderLimits& MessageReader::limits() const { return impl_->limits; }
 
 ReaderPool::ReaderPool(Role role, const ReaderLimits& limits, std::size_t spare)
     : role_(role), limits_(limits), spare_(spare) {}
@@ -356,9 +357,15 @@ std::unique_ptr<MessageReader> ReaderPool::Take() {
   return reader;
 }
 
+void ReaderPool::SetLimits(const ReaderLimits& limits) {
+  if (limits == limits_) return;
+  limits_ = limits;
+  free_.clear();
+}
+
 void ReaderPool::GiveBack(std::unique_ptr<MessageReader> reader) {
   unfinished_bytes_ -= std::exchange(reader->counted_bytes_, 0);
-  if (reader->status() != MessageReader::Status::kBetweenMessages) return;
+  if (reader->status() != MessageReader::Status::kBetweenMessages || reader->limits() != limits_) return;
   if (free_.size() < spare_) free_.push_back(std::move(reader));
 }
 

@@ -24,6 +24,8 @@ struct ReaderLimits {
   // Of a pool's readers that stay with a connection because its message has not come whole, all together: what they
   // may take, wslay's part included.
   std::size_t unfinished_bytes = SIZE_MAX;
+
+  bool operator==(const ReaderLimits&) const = default;
 };
 
 // Receives what a reader finds. Views are borrowed for the call. No call may destroy the reader.
@@ -63,6 +65,7 @@ class MessageReader {
   bool closed_by_peer() const;
   std::uint16_t close_code() const;
   std::string_view close_reason() const;
+  const ReaderLimits& limits() const;
 
  private:
   friend class ReaderPool;
@@ -78,6 +81,8 @@ class ReaderPool {
 
   // Each is given back.
   std::unique_ptr<MessageReader> Take();
+  // For the readers to be taken; those that are lent keep what they began with.
+  void SetLimits(const ReaderLimits& limits);
   void GiveBack(std::unique_ptr<MessageReader> reader);
   // A reader stays with its connection after a Read(). Returns false when they take too much; it counts then, too.
   bool Keep(MessageReader& reader);

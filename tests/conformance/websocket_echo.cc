@@ -104,7 +104,7 @@ int Run(std::string_view where) {
   }
   const auto address = net::Address::Parse(host, port);
   if (!address) return Fail(EX_USAGE, address.error().text);
-  const auto log = Log::Open({}, LogLevel::kError);
+  const auto log = Log::Open({}, {LogLevel::kError, LogFormat::kText, ""});
   if (!log) return Fail(log.error().code, log.error().text);
 
   net::Loop loop;

@@ -51,9 +51,10 @@ std::string Describe(const Reading& reading) {
           (settings.reuse_port ? " reuse " : " ") + std::to_string(static_cast<int>(settings.log_level));
   for (const std::size_t limit :
        {limits.publish_bytes, limits.message_subscribers, limits.instance_bytes, limits.instances, limits.head_bytes,
-        limits.head_fields, limits.unfinished_bytes, limits.clients, limits.command_bytes, limits.command_fragments, limits.client_subscriptions,
-        limits.client_subscription_bytes, limits.client_stalled_bytes, limits.client_unsent_bytes, limits.history_bytes,
-        limits.repeaters, static_cast<std::size_t>(limits.json_depth)}) {
+        limits.head_fields, limits.unfinished_bytes, limits.clients, limits.command_bytes, limits.command_fragments,
+        limits.client_subscriptions, limits.client_subscription_bytes, limits.client_stalled_bytes,
+        limits.client_unsent_bytes, limits.history_bytes, limits.repeaters,
+        static_cast<std::size_t>(limits.json_depth)}) {
     text += " " + std::to_string(limit);
   }
   return text;

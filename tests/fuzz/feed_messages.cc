@@ -130,6 +130,7 @@ std::string Describe(const feed::Tree::Node& node) {
   const auto& info = node.info;
   std::string text = info.id + "|" + info.name + "|" + info.version + "|" + info.url + "|" +
                      std::to_string(node.revision) + "|" + std::to_string(node.clients);
+  text += "\nfigures " + node.figures.text;
   for (const auto& id : info.above) text += "\nabove " + id;
   for (const auto& [epoch, sequence] : info.cursor) text += "\ncursor " + epoch + " " + std::to_string(sequence);
   return text;

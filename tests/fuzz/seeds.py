@@ -105,6 +105,13 @@ REPORT = control(
     nodes=[node("a", cursor=CURSOR, instances={"dog": [2, 3, 9, 40]}), node("b", above=["a"], address="10.0.0.7:5", instances={})],
     gone=["c"],
 )
+FIGURES = {
+    "state": "ready",
+    "messages_out": 7,
+    "refused": {"client.too_slow": 1},
+    "latency": {"bounds_us": [1, 2], "counts": [0, 1, 2]},
+    "Not": -1,
+}
 FEED_MESSAGES = [
     CONTROL + control(type="hello", **NAMES, url="http://h/", resumes=True, cursor=CURSOR, instances=["dog"]),
     CONTROL + control(type="welcome", **NAMES, above=["m"], epochs={EPOCH.decode(): {"floor": 1, "newest": 9}}, clock=-5),
@@ -112,6 +119,7 @@ FEED_MESSAGES = [
     CONTROL + control(type="gap", epoch=EPOCH.decode(), **{"from": 1, "to": 2}),
     CONTROL + control(type="above", nodes=["m", "n"]),
     CONTROL + control(type="drain"),
+    REPORTS + control(type="status", nodes=[node("a", revision=1, figures=FIGURES)], gone=[]) + b"\n",
     REPORTS + REPORT + b"\n" + control(type="status", nodes=[node("a", revision=3, instances={"dog": [3, 1, 9, 41]})], gone=["b"]),
     BINARY + bytes(8) + message(b'{"subscribers":["P"]}'),
     BINARY + struct.pack("=q", 1 << 40) + message(b"x" * 200, subscribers=(b"", b"PHID-USER-1")),

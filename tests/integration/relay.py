@@ -301,6 +301,20 @@ class Node:
         assert reply.status == 200, (reply.status, reply.body)
         return reply.json()
 
+    def metrics_text(self, **headers):
+        reply = self.request("GET", "/metrics", headers=headers)
+        assert reply.status == 200, (reply.status, reply.body)
+        return reply.body.decode()
+
+    def metrics(self):
+        """The value of each sample, by what stands before it: `name` or `name{label="value"}`. The prefix is left out."""
+        lines = (line for line in self.metrics_text().splitlines() if not line.startswith("#"))
+        samples = (line.rpartition(" ") for line in lines)
+        return {name.removeprefix("aphlict_relay_"): float(value) for name, _, value in samples}
+
+    def wait_for_metrics(self, condition, what):
+        return wait_until(lambda: condition(self.metrics()), f"{what} in the metrics of {self}")
+
     def wait_for_status(self, condition, what, instance=None):
         return wait_until(lambda: condition(self.status(instance)), f"{what} in the status of {self}")
 

@@ -136,6 +136,25 @@ def test_the_time_of_a_command(relay):
     assert client.read_close_code() == 1008
 
 
+def test_a_client_with_many_subscriptions_has_gone_at_once(relay):
+    """Its subscriptions are forgotten over many turns; nothing is delivered on their account, and its instance stays."""
+    master = relay.master(limits={"instances": 2})
+    phids = [f"PHID-USER-{number}" for number in range(20_000)]
+    client = relay.client(master, "/~large/")
+    for first in range(0, len(phids), 5_000):
+        client.subscribe(*phids[first : first + 5_000])
+    master.publish(message(phids[0]), "large")
+    wait_until(lambda: master.status("large")["messages.out"] == 1, "one delivery")
+    client.close()
+    wait_until(lambda: master.status("large")["clients.active"] == 0, "it has gone")
+    for phid in phids[::1000]:
+        master.publish(message(phid), "large")
+    again = relay.client(master, "/~large/", subscribe=phids[:1])
+    text = master.publish(message(*phids[:20]), "large")
+    again.expect(text)
+    assert master.status("large")["messages.out"] == 2
+
+
 def test_the_subscriptions_of_a_client(relay):
     master = relay.master(limits={"client.subscriptions": 10, "client.subscription.bytes": 100})
     for allowed, too_many in (

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from relay import DEFAULT_PORTS, message, request, run_to_end, unused_port, wait_until
+from relay import DEFAULT_PORTS, ROOT, message, request, run_to_end, unused_port, wait_until
 
 OK, USAGE, UNAVAILABLE, NO_PERMISSION, CONFIG = 0, 64, 69, 77, 78
 ROLES = ["master", "repeater"]
@@ -499,6 +499,21 @@ def test_check_config_leaves_no_trace(relay):
     assert list(relay.folder.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("server", ["admin", "clients", "repeaters"])
+def test_check_config_looks_at_the_ports_when_it_is_asked_to(relay, server):
+    taken = socket.create_server(("127.0.0.1", 0))
+    free = [option for option in arguments("master") if not option.startswith(f"--{server}=")]
+    options = [*free, "--check-config", f"--{server}=127.0.0.1:{taken.getsockname()[1]}"]
+    assert run_to_end("master", *options).returncode == OK
+    refused(UNAVAILABLE, [f"--{server}: bind 127.0.0.1:{taken.getsockname()[1]}: EADDRINUSE"], "master", *options, "--check-ports")
+    taken.close()
+    assert run_to_end("master", *options, "--check-ports").returncode == OK
+
+
+def test_ports_are_only_looked_at_with_check_config():
+    refused(USAGE, ["--check-config"], "master", *arguments("master"), "--check-ports")
+
+
 def test_check_config_looks_up_names(relay):
     refused(CONFIG, ["--admin: resolve does-not-exist.invalid"], "master", "--check-config", "--admin=does-not-exist.invalid:1")
 
@@ -553,3 +568,33 @@ def test_every_limit_is_a_setting(relay):
     assert master.post('{"subscribers":[],"x":' + "[" * 10 + "]" * 10 + "}").status == 400
     assert master.post(message("PHID-A"), "/?instance=12345678901").status == 400
     assert master.post(message("PHID-A", text="x" * 1000)).status == 413
+
+
+# --- every setting is documented ---------------------------------------------------------------------------
+
+
+def documented():
+    """The keys of README.md's tables, and those of them that it says a running node does not take."""
+    text = (ROOT / "README.md").read_text().partition("## Configuration")[2].partition("## Operating it")[0]
+    keys, prefix = [], ""
+    for line in text.splitlines():
+        if line.startswith("| key of `limits`"):
+            prefix = "limits."
+        cell = line.split(" | ")[0]
+        if not cell.startswith("| `") or cell == "| `limits`":
+            continue
+        names = re.findall(r"`([^`]+)`", cell)
+        stem = names[0][: names[0].index(".ssl")] if ".ssl" in names[0] else ""
+        keys += [prefix + (stem + name if name[0] == "." else name) for name in names]
+    sentence = re.search(r"SIGHUP takes all of them anew but (.*?)\.\s", text, re.S)[1]
+    return keys, re.findall(r"`([^`]+)`", sentence)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_setting_is_documented_and_whether_a_running_node_takes_it(role):
+    lines = run_to_end(role, "--list-settings").stdout.splitlines()
+    own = dict(line.split(" ") for line in lines)
+    keys, at_restart = documented()
+    assert keys == list(own)
+    assert {key for key, when in own.items() if when == "restart"} == set(at_restart)
+    assert set(own.values()) == {"reload", "restart"}

@@ -1,5 +1,6 @@
 """Nodes as daemons: signals, logs, pidfiles, and a log that nobody reads."""
 
+import json
 import re
 import signal
 
@@ -139,7 +140,7 @@ def test_a_log_that_cannot_be_opened_anew_is_no_reason_to_stop(relay):
 
 # --- logs --------------------------------------------------------------------------------------------------
 
-LINE = re.compile(r'time=\S+ level=(debug|info|warning|error) event=[a-z0-9_]+( [\w.]+=("([^"\\\n]|\\.)*"|[^\s"]*))*')
+LINE = re.compile(r'time=\S+ level=(debug|info|warning|error) event=[a-z0-9_]+ node=\S+( [\w.]+=("([^"\\\n]|\\.)*"|[^\s"]*))*')
 
 
 def check_log_lines(node):
@@ -174,6 +175,17 @@ def test_nothing_that_a_stranger_sends_can_forge_a_log_line(relay):
     master.stop()
     assert not master.events("forged")
     check_log_lines(master)
+
+
+def test_a_log_can_be_json(relay):
+    master = relay.start("master", "--log-format=json", "--name=m1", "--admin=127.0.0.1:0", "--repeaters=none")
+    wait_until(lambda: '"event":"listening"' in master.log_text(), "it listens")
+    master.stop()
+    lines = [json.loads(line.text) for line in master.log]
+    assert [line["event"] for line in lines][:2] == ["starting", "listening"]
+    assert {line["node"] for line in lines} == {"m1"}
+    assert all(set(line) >= {"time", "level"} for line in lines)
+    assert lines[-1]["exit"] == 0
 
 
 def test_contents_of_messages_stay_out_of_the_log(relay):

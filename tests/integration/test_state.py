@@ -324,6 +324,9 @@ def test_a_full_disk_is_answered_507_and_loses_nothing_that_was_answered_200(rel
         assert accepted and refused
         client.expect(*accepted)
         assert master.events("publish_not_stored", status="507")
+        metrics = master.metrics()
+        assert metrics['publishes_total{result="accepted"}'] == len(accepted)
+        assert metrics['publishes_total{result="not_stored"}'] == len(refused)
         # With room again, it goes on: also for one that was refused before.
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
         assert master.post(refused[-1]).status == 200

@@ -276,9 +276,10 @@ def test_a_bad_certificate_changes_nothing_and_says_why(relay, authority):
     first = authority.sign("first", "DNS:localhost")
     master = start_master(relay, server("client", first), plain("admin"))
     shutil.copy(authority.sign("second").key, first.key)
+    reason = f"{first.key}: this is not the key of the certificate in {first.cert}"
     master.send_signal(signal.SIGHUP)
-    line = master.wait_for_log("certificate_not_reloaded")
-    assert line.fields["reason"] == f"{first.key}: this is not the key of the certificate in {first.cert}"
+    assert master.wait_for_log("reload_refused").fields["reason"].endswith(f"servers[0]: {reason}")
+    assert master.wait_for_log("certificate_not_reloaded").fields["reason"] == reason  # and by itself
     assert served_name(master) == "first"
 
 

@@ -68,6 +68,18 @@ TEST_CASE("without a list, everybody who reaches the port may") {
   CHECK(Access().open() == std::vector{Right::kPublish, Right::kStatus, Right::kMetrics});
 }
 
+TEST_CASE("whether a node is well, everybody may ask, from everywhere and by any name") {
+  for (const char* path : {"/healthz", "/readyz", "/readyz?verbose"}) {
+    const Ask ask = {.target = path};
+    CHECK(Outcome(Allow({}), ask) == "allowed");
+    CHECK(Outcome({}, OnLoopback(ask, "a.name.of.the.web")) == "allowed");
+    CHECK(Outcome(Allow({}), With(ask, "Authorization", "Bearer x")) == "allowed");
+    CHECK(Outcome(Allow({}), {.method = "HEAD", .target = path}) == "allowed");
+    CHECK(Outcome(Allow({}), {.method = "POST", .target = path}) == "network");
+  }
+  CHECK(Outcome(Allow({}), {.target = "/healthz/status"}) == "network");
+}
+
 TEST_CASE("with a list, those who are in it") {
   const Access access = Allow({"192.0.2.0/24", "2001:db8::/32"});
   CHECK(access.open().empty());

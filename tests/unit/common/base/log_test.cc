@@ -52,8 +52,8 @@ class Folder {
   std::filesystem::path path_;
 };
 
-std::unique_ptr<Log> OpenLog(const std::vector<std::string>& paths) {
-  Result<std::unique_ptr<Log>> log = Log::Open(paths, LogLevel::kInfo);
+std::unique_ptr<Log> OpenLog(const std::vector<std::string>& paths, const Log::Options& options = {}) {
+  Result<std::unique_ptr<Log>> log = Log::Open(paths, options);
   REQUIRE(log);
   return std::move(*log);
 }
@@ -146,6 +146,17 @@ std::int64_t CountLines(const std::string& text, std::int64_t* missing) {
   return count;
 }
 
+// A line of JSON without its time.
+std::string JsonLine(const LogField& field) {
+  Folder folder;
+  OpenLog({folder.File("log")}, {LogLevel::kInfo, LogFormat::kJson, ""})->Info("e", {field});
+  const std::string line = folder.Contents("log");
+  const std::string start = R"("level":"info","event":"e",)";
+  REQUIRE(line.find(start) != std::string::npos);
+  REQUIRE(line.ends_with("}\n"));
+  return line.substr(line.find(start) + start.size(), line.size() - line.find(start) - start.size() - 2);
+}
+
 // Whether `text` looks like `form`, in which 0 stands for any digit.
 bool Matches(std::string_view text, std::string_view form) {
   return std::equal(text.begin(), text.end(), form.begin(), form.end(),
@@ -158,6 +169,65 @@ TEST_CASE("a line is its time in UTC, its level, its event and its fields") {
   CHECK(Matches(folder.Contents("log"),
                 "time=0000-00-00T00:00:00.000Z level=info event=listening type=client "
                 "address=000.0.0.0:00000\n"));
+}
+
+TEST_CASE("a line names its node") {
+  Folder folder;
+  OpenLog({folder.File("log")}, {LogLevel::kInfo, LogFormat::kText, "relay 1"})->Info("gone", {{"n", 1}});
+  CHECK(folder.Contents("log").ends_with(" level=info event=gone node=\"relay 1\" n=1\n"));
+}
+
+TEST_CASE("a line of JSON has the same fields") {
+  Folder folder;
+  OpenLog({folder.File("log")}, {LogLevel::kInfo, LogFormat::kJson, "relay 1"})
+      ->Warning("client_cut", {{"client", 17}, {"reason", "it said \"no\""}});
+  CHECK(Matches(folder.Contents("log"), R"({"time":"0000-00-00T00:00:00.000Z","level":"warning","event":"client_cut",)"
+                                        R"("node":"relay 0","client":00,"reason":"it said \"no\""})"
+                                        "\n"));
+}
+
+TEST_CASE("what may not stand in a line is escaped in JSON, too") {
+  CHECK(JsonLine({"k", "a\\b"}) == R"("k":"a\\b")");
+  CHECK(JsonLine({"k", "\n\x1b\x7f"}) == R"("k":"\u000a\u001b\u007f")");
+  CHECK(JsonLine({"k", std::string("\0", 1)}) == R"("k":"\u0000")");
+  CHECK(JsonLine({"k", "\u009b\u2028\u061c\u2066"}) == R"("k":"\u009b\u2028\u061c\u2066")");
+  CHECK(JsonLine({"k", "\u20ac\U0001f600"}) == "\"k\":\"\u20ac\U0001f600\"");
+  CHECK(JsonLine({"k", "a\xff\xe2\x82"}) == R"("k":"a\ufffd\ufffd\ufffd")");
+  CHECK(JsonLine({"k", ""}) == R"("k":"")");
+}
+
+TEST_CASE("names of formats are read") {
+  CHECK(*ParseLogFormat("text") == LogFormat::kText);
+  CHECK(*ParseLogFormat("json") == LogFormat::kJson);
+  CHECK(ParseLogFormat("xml").error().text == "expected text or json, got \"xml\"");
+}
+
+// sd-daemon(3): a priority before each line; the journal has the time.
+TEST_CASE("the journal is told a line's priority, and keeps the time itself") {
+  FakeStderr fake(FakeStderr::Kind::kSocket);
+  struct stat status;
+  REQUIRE(fstat(STDERR_FILENO, &status) == 0);
+  std::string stream = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+  std::string expected =
+      "<7>level=debug event=a\n<6>level=info event=b\n<4>level=warning event=c\n<3>level=error event=d\n";
+  LogFormat format = LogFormat::kText;
+  SUBCASE("") {}
+  SUBCASE("but not another's journal, as that of a shell which leads stderr elsewhere") {
+    stream += "1";
+    expected = "time=";
+  }
+  SUBCASE("but not in JSON") {
+    format = LogFormat::kJson;
+    expected = "{\"time\":";
+  }
+  setenv("JOURNAL_STREAM", stream.c_str(), 1);
+  auto log = OpenLog({}, {LogLevel::kDebug, format, ""});
+  unsetenv("JOURNAL_STREAM");
+  log->Debug("a");
+  log->Info("b");
+  log->Warning("c");
+  log->Error("d");
+  CHECK(fake.ReadAll(*log).starts_with(expected));
 }
 
 TEST_CASE("numbers are written as they are") {
@@ -273,20 +343,45 @@ TEST_CASE("files that were moved away are opened anew") {
   }
 }
 
+TEST_CASE("a log goes on in other files, and those that stay are not opened anew") {
+  const Folder folder;
+  const auto log = OpenLog({folder.File("a"), folder.File("b")});
+  log->Info("first");
+  std::filesystem::rename(folder.path() / "a", folder.path() / "moved");
+  REQUIRE(log->SetPaths({folder.File("a"), folder.File("new/c")}));
+  log->Info("second");
+  log->Flush();
+  CHECK(folder.Contents("moved").find("event=first\n") != std::string::npos);
+  CHECK(folder.Contents("moved").find("event=second\n") != std::string::npos);
+  CHECK(folder.Contents("b").find("event=first\n") != std::string::npos);
+  CHECK(folder.Contents("b").find("event=second\n") == std::string::npos);
+  CHECK(folder.Contents("new/c").find("event=second\n") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "a"));
+
+  SUBCASE("or in none of them, where one cannot be opened") {
+    CHECK_FALSE(log->SetPaths({folder.File("d"), folder.path().string()}));
+    log->Info("third");
+    log->Flush();
+    CHECK(folder.Contents("new/c").find("event=third\n") != std::string::npos);
+    CHECK(folder.Contents("d").empty());
+  }
+}
+
 TEST_CASE("a file that cannot be opened is an error of the configuration") {
   Folder folder;
-  const auto missing = Log::Open({folder.File("missing/log")}, LogLevel::kInfo);
-  REQUIRE_FALSE(missing);
-  CHECK(missing.error().code == 78);
-  CHECK(missing.error().text == "open log " + folder.File("missing/log") + ": No such file or directory");
-  CHECK(Log::Open({folder.path().string()}, LogLevel::kInfo).error().code == 78);
+  std::ofstream(folder.File("file")) << "x";
+  const auto below = Log::Open({folder.File("file/log")}, {});
+  REQUIRE_FALSE(below);
+  CHECK(below.error().code == 78);
+  CHECK(below.error().text == "open log " + folder.File("file/log") + ": Not a directory");
+  CHECK(Log::Open({folder.path().string()}, {}).error().code == 78);
 
   SUBCASE("or of permissions") {
     std::filesystem::create_directory(folder.File("closed"));
     std::filesystem::permissions(folder.File("closed"), std::filesystem::perms::none);
     const uid_t self = geteuid();
     if (self == 0) REQUIRE(seteuid(65534) == 0);
-    const auto refused = Log::Open({folder.File("closed/log")}, LogLevel::kInfo);
+    const auto refused = Log::Open({folder.File("closed/log")}, {});
     if (self == 0) REQUIRE(seteuid(0) == 0);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == 77);

@@ -180,6 +180,22 @@ TEST_CASE("one that leaves takes its subscriptions with it, and nobody else's") 
 }
 
 // Beyond 16, a subscriber's topics are found by a map.
+TEST_CASE("one with many subscriptions leaves by and by") {
+  SubscriptionIndex index;
+  Page leaving(index, "leaving");
+  Page staying(index, "staying");
+  for (int i = 0; i < 100; ++i) leaving.Add("PHID-" + std::to_string(i));
+  staying.Add("PHID-99");
+  CHECK_FALSE(index.UnsubscribeSome(leaving, 40));
+  CHECK(leaving.subscriptions() == 60);
+  CHECK_FALSE(index.UnsubscribeSome(leaving, 59));
+  CHECK(index.UnsubscribeSome(leaving, 2));
+  CHECK(leaving.subscription_bytes() == 0);
+  CHECK(index.topics() == 1);
+  CHECK(Reached(index, {"PHID-0", "PHID-99"}) == "staying");
+  CHECK(index.UnsubscribeSome(leaving, 1));
+}
+
 TEST_CASE("a subscriber's topics are found however many they are") {
   for (const int count : {1, 15, 16, 17, 18, 40}) {
     CAPTURE(count);

@@ -228,9 +228,9 @@ TEST_CASE("a problem with an upstream names the group, the key and the line") {
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": []}])") ==
         "upstream[0].instances: expected at least one instance; without this key, it is all (line 3)");
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [7]}])") ==
-        "upstream[0].instances: expected a name, got a number (line 3)");
+        "upstream[0].instances[0]: expected a name, got a number (line 3)");
   CHECK(problem(R"([{"urls": ["http://a:1"], "instances": [""]}])")
-            .starts_with("upstream[0].instances: expected a name"));
+            .starts_with("upstream[0].instances[0]: expected a name"));
   for (const char* url : {"", "a:1", "http://", "ftp://a", "http://a:0", "http://u@a", "http://a:1#x"}) {
     CAPTURE(url);
     CHECK(problem("[[\"" + std::string(url) + "\"]]").starts_with("upstream[0][0]: "));
@@ -352,7 +352,7 @@ std::vector<LimitKey> LimitKeys() {
       {"head.seconds", 10, 1, 86'400, Member(&Limits::head_time)},
       {"unfinished.bytes", 67'108'864, 65'536, std::int64_t{1} << 40, Member(&Limits::unfinished_bytes)},
       {"clients", 0, 0, kCount, Member(&Limits::clients)},
-      {"command.bytes", 1'048'576, 128, kFrame, Member(&Limits::command_bytes)},
+      {"command.bytes", 131'072, 128, kFrame, Member(&Limits::command_bytes)},
       {"command.fragments", 1024, 1, kCount, Member(&Limits::command_fragments)},
       {"command.seconds", 30, 1, 86'400, Member(&Limits::command_time)},
       {"client.subscriptions", 65'536, 1, kCount, Member(&Limits::client_subscriptions)},

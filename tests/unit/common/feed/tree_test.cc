@@ -104,6 +104,61 @@ TEST_CASE("a report tells of a node, and adds its counts to the sums") {
   }
 }
 
+// "total/out/gaps"
+std::string Sums(const Tree& tree) {
+  const Figures::Sums& sums = tree.FigureTotals();
+  return std::to_string(sums.clients_total) + "/" + std::to_string(sums.messages_out) + "/" + std::to_string(sums.gaps);
+}
+
+// A report of a node's figures.
+std::string Of(const std::string& id, int revision, const std::string& figures) {
+  return "{'nodes':[{'id':'" + id + "','revision':" + std::to_string(revision) + ",'figures':" + figures + "}]}";
+}
+
+TEST_CASE("figures are kept as they are, and summed up") {
+  Tree tree;
+  tree.SetOwn({"own", "", "", "", "", {}, {}});
+  tree.UpdateOwnFigures(R"({"clients_total":1,"messages_out":2,"gaps":3})");
+  CHECK(Sums(tree) == "1/2/3");
+  CHECK(Apply(tree, 1, Of("r", 1, "{'messages_out':10,'clients_total':20,'state':'ready','NO':1}")));
+  CHECK(tree.nodes().at("r").figures.text == R"({"messages_out":10,"clients_total":20,"state":"ready"})");
+  CHECK(Sums(tree) == "21/12/3");
+  CHECK(Apply(tree, 1, Of("r", 2, "{'messages_out':15,'clients_total':25}")));
+  CHECK(Sums(tree) == "26/17/3");
+
+  SUBCASE("a report without them leaves them as they were") {
+    CHECK(Apply(tree, 1, "{'nodes':[{'id':'r','revision':3}]}"));
+    CHECK(Apply(tree, 1, "{'nodes':[{'id':'r','revision':4,'figures':7}]}"));
+    CHECK(Sums(tree) == "26/17/3");
+  }
+  SUBCASE("an older report by another way does not count") {
+    CHECK(Apply(tree, 2, Of("r", 1, "{'messages_out':10,'clients_total':20}")));
+    CHECK(Sums(tree) == "26/17/3");
+    CHECK(tree.nodes().at("r").figures.text == R"({"messages_out":15,"clients_total":25})");
+  }
+  SUBCASE("those of a node that has gone stay in the sums, and count once when it comes back") {
+    tree.Drop(1);
+    CHECK(Sums(tree) == "26/17/3");
+    CHECK(Apply(tree, 2, Of("r", 3, "{'messages_out':16,'clients_total':25}")));
+    CHECK(Sums(tree) == "26/18/3");
+  }
+  SUBCASE("its next start is another node, and counts from the beginning") {
+    tree.Drop(1);
+    CHECK(Apply(tree, 2, Of("r2", 1, "{'messages_out':1}")));
+    CHECK(Sums(tree) == "26/18/3");
+  }
+  SUBCASE("the node's own that have not changed are no change") {
+    std::uint64_t mark = 0;
+    tree.EncodeReport(&mark);
+    tree.UpdateOwnFigures(R"({"clients_total":1,"messages_out":2,"gaps":3})");
+    CHECK(tree.EncodeReport(&mark) == R"({"type":"status","nodes":[],"gone":[]})");
+    tree.UpdateOwnFigures(R"({"clients_total":2,"messages_out":2,"gaps":3})");
+    CHECK(tree.EncodeReport(&mark).find(R"("figures":{"clients_total":2,"messages_out":2,"gaps":3},"instances")") !=
+          std::string::npos);
+    CHECK(Sums(tree) == "27/17/3");
+  }
+}
+
 TEST_CASE("an address that a report tells of is kept, and filled in where it does not") {
   Tree tree;
   CHECK(Apply(tree, 1, "{'nodes':[{'id':'a','revision':1},{'id':'b','revision':1,'address':'10.9.9.9:1'}]}"));
@@ -353,6 +408,15 @@ TEST_CASE("the tree above has, after a report, what the tree below has") {
   CHECK(Text(master.tree.Totals("dog")) == "11/22/33");
   CHECK(master.tree.TotalClients() == 15);
 
+  SUBCASE("and the figures of each node") {
+    leaf.tree.UpdateOwnFigures(R"({"messages_out":7,"not_known_to_the_others":[1,2]})");
+    middle.tree.UpdateOwnFigures(R"({"messages_out":1})");
+    leaf.Report(middle);
+    middle.Report(master);
+    CHECK(master.tree.nodes().at("leaf").figures.text == leaf.tree.own_figures().text);
+    CHECK(master.tree.nodes().at("middle").figures.text == R"({"messages_out":1})");
+    CHECK(Sums(master.tree) == "0/8/0");
+  }
   SUBCASE("and the next report has the changes only") {
     CHECK(middle.Report(master) == R"({"type":"status","nodes":[],"gone":[]})");
     leaf.tree.UpdateOwn("cat", {5, 6, 7});

@@ -31,6 +31,12 @@ TEST_CASE("commas and quotes are put where they belong") {
                          R"("text":"t","string":"s"})");
 }
 
+TEST_CASE("what is JSON already is a value like others") {
+  Writer writer;
+  writer.StartArray().Int(1).Json(R"({"a":[]})").Json("2").EndArray();
+  CHECK(writer.text() == R"([1,{"a":[]},2])");
+}
+
 TEST_CASE("integers are written in full") {
   Writer writer;
   writer.StartArray().Int(INT64_MIN).Int(-1).Uint(UINT64_MAX).Uint(0).EndArray();

@@ -114,6 +114,51 @@ TEST_CASE("a turn reads all input, then ends, then writes") {
   CHECK(received.size() == std::string("from a from b from the turn's end").size());
 }
 
+TEST_CASE("turns in which something happens are counted, with the time that they took") {
+  TestLoop loop;
+  Diary diary;
+  Pieces pieces;
+  Reader reader(loop, "a", diary, pieces.descriptor);
+  const Histogram& turns = loop->counters().turns;
+  loop.Turn();
+  const std::uint64_t before = turns.count();
+  const std::uint64_t before_us = turns.sum();
+
+  SUBCASE("from the first that is read") {
+    reader.on_bytes = [&](auto) {
+      const Time until = Now() + milliseconds(12);
+      while (Now() < until) continue;
+    };
+    pieces.Send("x");
+    loop.Turn();
+    CHECK(diary.Has("read a"));
+    CHECK(turns.count() == before + 1);
+    CHECK(turns.sum() - before_us >= 12'000);
+    CHECK(loop->last_written() <= Now());
+    CHECK(Now() - loop->last_written() < seconds(1));
+  }
+  SUBCASE("and what waits is not in it") {
+    loop.Turn();
+    usleep(12'000);
+    pieces.Send("x");
+    loop.Turn();
+    CHECK(turns.count() == before + 1);
+    CHECK(turns.sum() - before_us < 12'000);
+  }
+  SUBCASE("and what a turn leaves for the next belongs to that one") {
+    int again = 3;
+    loop->SetTurnEnd([&] {
+      if (diary.Has("read a") && again-- > 0) loop->TurnAgain();
+    });
+    pieces.Send("x");
+    for (int i = 0; i < 4; ++i) loop.Turn();
+    CHECK(turns.count() == before + 4);
+    loop.Turn();
+    CHECK(turns.count() == before + 4);
+    loop->SetTurnEnd(nullptr);
+  }
+}
+
 TEST_CASE("what a timer queues leaves before the loop sleeps") {
   TestLoop loop;
   Diary diary;

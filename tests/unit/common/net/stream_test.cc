@@ -95,6 +95,36 @@ std::string Long(std::size_t size) {
   return text;
 }
 
+TEST_CASE("a loop counts the bytes of its streams, and what they have not sent yet") {
+  Connected connected(4096);
+  const LoopCounters& counters = connected.loop->counters();
+  CHECK(connected.loop->streams() == 1);
+  connected.peer().Send("abc");
+  REQUIRE(connected.loop.RunUntil([&] { return connected.owner.received == "abc"; }));
+  CHECK(counters.received == 3);
+
+  const std::size_t size = 1'000'000;
+  connected.stream().Write(Long(size));
+  connected.stream().Write("x");
+  CHECK(counters.unsent == size + 1);
+  CHECK(counters.sent == 0);
+  connected.loop.Turn();
+  CHECK(counters.unsent == connected.stream().unsent());
+  CHECK(counters.unsent > 0);
+  CHECK(counters.sent + counters.unsent == size + 1);
+
+  SUBCASE("until they have") {
+    connected.ReceiveAtPeer(size + 1);
+    REQUIRE(connected.loop.RunUntil([&] { return counters.unsent == 0; }));
+    CHECK(counters.sent == size + 1);
+  }
+  SUBCASE("or are closed") {
+    connected.owner.stream.reset();
+    CHECK(counters.unsent == 0);
+    CHECK(connected.loop->streams() == 0);
+  }
+}
+
 TEST_CASE("bytes come as they are read, and leave as they are written") {
   Connected connected;
   connected.peer().Send("hello");

@@ -661,6 +661,81 @@ TEST_CASE("a server that stops listening answers those that are there, as the la
   CHECK(server.ReceiveUntil(after, "/after") == Ok("GET /after"));
 }
 
+TEST_CASE("a port that is closed takes nobody, and those who came by it get one more answer") {
+  Server server;
+  const auto other = server.http.Bind(*net::Address::Parse("127.0.0.1", 0));
+  REQUIRE(other);
+  REQUIRE(server.http.Listen());
+  Peer here = server.Connect();
+  Peer there = Peer::Connect(*other);
+  REQUIRE(server.RunUntilConnections(2));
+  server.http.ClosePort(0);
+  here.Send(Get("/a"));
+  CHECK(server.ReceiveAll(here) == Ok("GET /a", true));
+  there.Send(Get("/b"));
+  CHECK(server.ReceiveUntil(there, "/b") == Ok("GET /b"));
+
+  SUBCASE("also when the server stops listening, and listens again") {
+    server.http.StopListening();
+    REQUIRE(server.http.Listen());
+    there = Peer::Connect(*other);
+    there.Send(Get("/c"));
+    CHECK(server.ReceiveUntil(there, "/c") == Ok("GET /c"));
+  }
+  Server again;  // the address is free
+  CHECK(again.http.Bind(server.address));
+}
+
+TEST_CASE("a port that is taken back leaves no trace") {
+  Server server;
+  const auto other = server.http.Bind(*net::Address::Parse("127.0.0.1", 0));
+  REQUIRE(other);
+  CHECK(server.http.ports() == 2);
+  server.http.Unbind();
+  CHECK(server.http.ports() == 1);
+  Server again;
+  CHECK(again.http.Bind(*other));
+}
+
+TEST_CASE("bounds that change count those who are there") {
+  HttpLimits limits;
+  Server server(limits);
+  Peer first = server.Connect();
+  Peer second = server.Connect();
+  REQUIRE(server.RunUntilConnections(2));
+
+  SUBCASE("on connections") {
+    limits.connections = 2;
+    server.http.SetLimits(limits);
+    Peer third = server.Connect();
+    third.Send(Get("/a"));
+    server.loop.RunFor(milliseconds(50));
+    CHECK(server.http.connections() == 2);
+    limits.connections = 3;
+    server.http.SetLimits(limits);
+    CHECK(server.ReceiveUntil(third, "/a") == Ok("GET /a"));
+  }
+  SUBCASE("of one address, which may hold what it has") {
+    limits.per_address = 1;
+    server.http.SetLimits(limits);
+    Peer third = server.Connect();
+    CHECK(server.ReceiveAll(third).starts_with("HTTP/1.1 429 "));
+    first.Send(Get("/a"));
+    CHECK(server.ReceiveUntil(first, "/a") == Ok("GET /a"));
+    first.Close();
+    second.Close();
+    REQUIRE(server.RunUntilConnections(0));
+    Peer fourth = server.Connect();
+    fourth.Send(Get("/b"));
+    CHECK(server.ReceiveUntil(fourth, "/b") == Ok("GET /b"));
+    limits.per_address = 0;
+    server.http.SetLimits(limits);
+    Peer fifth = server.Connect();
+    fifth.Send(Get("/c"));
+    CHECK(server.ReceiveUntil(fifth, "/c") == Ok("GET /c"));
+  }
+}
+
 TEST_CASE("those that have not asked for anything are counted as arriving") {
   Server server;
   Peer first = server.Connect();

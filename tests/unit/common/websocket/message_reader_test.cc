@@ -428,6 +428,18 @@ TEST_CASE("a pool lends a reader again that was given back between messages") {
     CHECK(reader->Read(message, transcript) == Status::kBetweenMessages);
     CHECK(transcript.lines == "text hello\ntext hello\n");
   }
+  SUBCASE("but not one that began with other limits") {
+    auto spare = pool.Take();
+    pool.GiveBack(std::move(spare));
+    ReaderLimits limits = kLimits;
+    limits.message_bytes = 3;
+    pool.SetLimits(limits);
+    CHECK(reader->Read(message, transcript) == Status::kBetweenMessages);
+    pool.GiveBack(std::move(reader));
+    reader = pool.Take();
+    CHECK(reader->Read(message, transcript) == Status::kClosed);
+    CHECK(reader->close_code() == kMessageTooBig);
+  }
   SUBCASE("but not one that is in the middle of a message, or closed") {
     reader->Read(message.substr(0, 3), transcript);
     auto closed = pool.Take();

@@ -1,0 +1,93 @@
+#include "common/admin/snapshot.h"
+
+#include <algorithm>
+
+#include "common/json/writer.h"
+
+namespace aphlict::admin {
+
+namespace {
+
+void WriteNumbers(json::Writer& out, std::string_view key, std::span<const std::uint64_t> numbers) {
+  out.Key(key).StartArray();
+  for (const std::uint64_t number : numbers) out.Uint(number);
+  out.EndArray();
+}
+
+// What has not come up is left out. "client.too_large"
+void WriteRefused(json::Writer& out, const std::vector<PortStatus>& ports) {
+  out.Key("refused").StartObject();
+  for (const PortStatus& port : ports) {
+    for (std::size_t i = 0; i < server::kRefusals; ++i) {
+      const auto refusal = static_cast<server::Refusal>(i);
+      const std::uint64_t count = port.counters.refused.of(refusal);
+      if (count > 0) out.Field(std::string(port.type) + "." + std::string(server::RefusalName(refusal)), count);
+    }
+  }
+  out.EndObject();
+}
+
+void WriteClosed(json::Writer& out, const clients::ClientEndCounts& ended) {
+  out.Key("closed").StartObject();
+  for (std::size_t i = 0; i < clients::kClientEnds; ++i) {
+    const auto end = static_cast<clients::ClientEnd>(i);
+    if (ended.of(end) > 0) out.Field(clients::InfoOf(end).name, ended.of(end));
+  }
+  out.EndObject();
+}
+
+std::int64_t LagMsOf(const Snapshot& node) {
+  Duration lag{};
+  for (const UpstreamStatus& upstream : node.upstreams) lag = std::max(lag, upstream.lag);
+  return std::chrono::duration_cast<milliseconds>(lag).count();
+}
+
+}  // namespace
+
+std::string_view StateName(State state) {
+  switch (state) {
+    case State::kNotListening:
+      return "not_listening";
+    case State::kSynchronising:
+      return "synchronising";
+    case State::kDraining:
+      return "draining";
+    default:
+      return "ready";
+  }
+}
+
+std::uint64_t LagOf(const history::History& history, const feed::Tree::Node& below) {
+  std::uint64_t lag = 0;
+  for (const history::EpochState& state : history.epochs()) {
+    const auto known = below.info.cursor.find(state.epoch);
+    const history::Sequence dealt_with = known == below.info.cursor.end() ? state.base - 1 : known->second;
+    if (state.newest > dealt_with) lag += state.newest - dealt_with;
+  }
+  return lag;
+}
+
+std::string WriteFigures(const Snapshot& node) {
+  static const clients::ClientCounters kNone{};
+  const clients::ClientCounters& clients = node.clients != nullptr ? node.clients->counters() : kNone;
+  json::Writer out;
+  out.StartObject().Field("state", StateName(node.state));
+  out.Field("clients", node.clients != nullptr ? node.clients->size() : 0);
+  out.Field("clients_total", clients.accepted);
+  out.Field("messages_in", node.messages_in);
+  out.Field("messages_out", clients.deliveries);
+  out.Field("unsent_bytes", node.loop.counters().unsent);
+  out.Field("gaps", node.gaps);
+  out.Field("repeats", node.repeats);
+  out.Field("lag_ms", LagMsOf(node));
+  WriteRefused(out, node.ports);
+  WriteClosed(out, clients.ended);
+  out.Key("latency").StartObject();
+  WriteNumbers(out, "bounds_us", clients.latency.bounds());
+  WriteNumbers(out, "counts", clients.latency.counts());
+  out.Field("sum_us", clients.latency.sum()).EndObject();
+  out.EndObject();
+  return std::string(out.text());
+}
+
+}  // namespace aphlict::admin

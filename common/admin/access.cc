@@ -8,25 +8,24 @@ namespace aphlict::admin {
 namespace {
 
 // Nothing for what anybody may ask, from everywhere: whether the node is well, as those do who start and replace nodes,
-// without a token and by an address that changes.
+// without a token and by an address that changes; and the dashboard, which is the same everywhere and knows nothing.
 std::optional<Right> RightFor(const http::RequestHead& head) {
   if (head.method == "POST") return Right::kPublish;
   const std::string_view path = head.path();
-  if (path == kHealthPath || path == kReadinessPath) return std::nullopt;
+  if (path == kHealthPath || path == kReadinessPath || IsDashboard(path)) return std::nullopt;
   return path == "/metrics" || path.starts_with("/metrics/") ? Right::kMetrics : Right::kStatus;
 }
 
 // Whether a page that is not this port's own makes its browser ask. A browser adds Origin to whatever a page posts, and
-// to what it reads elsewhere; libcurl, and with it Phabricator, does not. No page publishes.
-std::optional<Denial> DenyPage(Right right, const http::Headers& headers) {
+// to what it reads elsewhere; libcurl, and with it Phabricator, does not.
+std::optional<Denial> DenyPage(const http::Headers& headers) {
   const auto origin = headers.Find("Origin");
   if (!origin) return std::nullopt;
-  if (right == Right::kPublish) return Denial{server::Refusal::kOrigin, "a web page may not publish (Origin header)"};
   const std::size_t scheme = origin->find("://");
   const bool own = scheme != std::string_view::npos &&
                    http::EqualsIgnoreCase(origin->substr(scheme + 3), headers.Find("Host").value_or(""));
   if (own) return std::nullopt;
-  return Denial{server::Refusal::kOrigin, "another server's page may not read this (Origin header)"};
+  return Denial{server::Refusal::kOrigin, "another server's page may not do this (Origin header)"};
 }
 
 }  // namespace
@@ -45,12 +44,13 @@ std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const s
   if (!needed) return std::nullopt;
   const Right right = *needed;
   const http::Headers& headers = asker.head.headers;
-  if (auto denial = DenyPage(right, headers)) return denial;
+  if (auto denial = DenyPage(headers)) return denial;
   const auto token = secrets != nullptr ? http::BearerToken(headers) : std::nullopt;
   if (token && secrets->Accept(*token)) return std::nullopt;
-  // A publish need not be asked for its Host: with Origin, which no page can leave out of a POST (Fetch standard,
-  // "append a request `Origin` header"), pages are refused already, and Phabricator may call this host as it likes.
-  if (const auto header = headers.Find("Host"); header && right != Right::kPublish && asker.local.is_loopback()) {
+  // Whoever publishes and is no page may call this host as it likes, as Phabricator does. A page cannot leave Origin out
+  // of a POST (Fetch standard, "append a request `Origin` header"), and publishes by no name that others could have.
+  const bool checked = right == Right::kPublish ? headers.Find("Origin").has_value() : asker.local.is_loopback();
+  if (const auto header = headers.Find("Host"); header && checked) {
     const std::string host = HostOf(*header);
     if (!IsOwnHost(host, names) && !IsOwnHost(host, access.hosts)) {
       return Denial{server::Refusal::kHost, "\"" + host +

@@ -17,6 +17,11 @@ namespace aphlict::admin {
 
 inline constexpr std::string_view kHealthPath = "/healthz";
 inline constexpr std::string_view kReadinessPath = "/readyz";
+inline constexpr std::string_view kDashboardPath = "/dashboard/";
+// With its last slash or without.
+constexpr bool IsDashboard(std::string_view path) {
+  return path == kDashboardPath || path == kDashboardPath.substr(0, kDashboardPath.size() - 1);
+}
 
 // What a request on the admin port asks for. The spelling in the file is "publish", "status", "metrics".
 enum class Right { kPublish, kStatus, kMetrics };

@@ -1,5 +1,6 @@
 #include "common/admin/admin.h"
 
+#include "common/admin/dashboard.h"
 #include "common/admin/host_names.h"
 #include "common/admin/metrics.h"
 #include "common/base/bytes.h"
@@ -66,6 +67,7 @@ void Admin::OnRequest(const server::Request& request) {
     return OnPost(request, instance);
   }
   const std::string_view path = head.path();
+  if (IsDashboard(path)) return OnDashboard(request);
   if (path != "/status/" && path != "/metrics" && path != kHealthPath && path != kReadinessPath) {
     return refuse(404, "there is nothing here; publish with POST /, status is at /status/, metrics are at /metrics");
   }
@@ -84,6 +86,25 @@ void Admin::OnRequest(const server::Request& request) {
   } else {
     response.status = status_.state() == State::kReady ? 200 : 503;
     response.body = ReadinessText(status_.state());
+  }
+  http_.Respond(request.connection, response);
+}
+
+void Admin::OnDashboard(const server::Request& request) {
+  http::Response response;
+  if (request.head.method != "GET" && request.head.method != "HEAD") {
+    response = http::ErrorResponse(405, "this is read with GET");
+    response.headers.push_back({"Allow", "GET, HEAD"});
+  } else if (request.head.path() != kDashboardPath) {
+    response.status = 301;
+    response.headers.push_back({"Location", std::string(kDashboardPath)});
+  } else {
+    response.content_type = "text/html; charset=utf-8";
+    response.body = kDashboardPage;
+    response.headers = {{"Content-Security-Policy", std::string(kDashboardPolicy)},
+                        {"X-Content-Type-Options", "nosniff"},
+                        {"Referrer-Policy", "no-referrer"},
+                        {"Cache-Control", "no-cache"}};
   }
   http_.Respond(request.connection, response);
 }

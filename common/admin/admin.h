@@ -70,6 +70,7 @@ class Admin : private server::HttpHandler {
  private:
   void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
+  void OnDashboard(const server::Request& request);
   void OnPost(const server::Request& request, const std::string& instance);
 
   Options options_;

@@ -108,6 +108,7 @@ std::string WriteStatus(const Snapshot& node, std::string_view instance_name) {
   }
   out.Field("fingerprint", own.id);
   out.Field("name", own.name);
+  out.Field("public.url", own.url);
   out.Field("role", node.role);
   out.Field("relay.version", own.version);
   out.Field("gaps", node.gaps);

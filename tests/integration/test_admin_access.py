@@ -181,7 +181,7 @@ def test_the_feeds_secret_is_no_token_of_the_admin_port(relay, token_file):
 
 
 def test_phabricator_may_publish_by_any_name(relay):
-    """No page can: its browser adds an Origin to what it posts."""
+    """No other server's page can: its browser adds an Origin to what it posts."""
     master = admin_master(relay)
     assert ask(master, "publish", Host="notify.example.com:22281") == 200
     assert ask(master, "publish", Host="evil.example.com:22281", Origin="http://evil.example.com:22281") == 403

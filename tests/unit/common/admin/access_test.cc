@@ -135,13 +135,33 @@ TEST_CASE("a token opens what the list does not") {
   }
 }
 
-TEST_CASE("no page publishes, also none of this very port, and also not with a token") {
+TEST_CASE("another server's page does not publish, also not with a token") {
   const auto secrets = Secrets::Parse(kToken);
-  for (const char* origin : {"https://evil.example.com", "null", "http://own.example.com:22281", ""}) {
+  for (const char* origin : {"https://evil.example.com", "null", "http://own.example.com:22282", ""}) {
     Ask ask = With(With(Publish(), "Host", "own.example.com:22281"), "Origin", origin);
     CHECK(Outcome({}, ask) == "origin");
     CHECK(Outcome({}, With(ask, "Authorization", std::string("Bearer ") + kToken), &*secrets) == "origin");
   }
+}
+
+TEST_CASE("a page of this very port publishes, by a name that no other page can have") {
+  Access access;
+  access.hosts = {"aphlict.internal"};
+  const auto asked_as = [&](const std::string& host) {
+    return Outcome(access, With(With(Publish(), "Host", host), "Origin", "http://" + host));
+  };
+  for (const char* host : {"own.example.com:22281", "aphlict.internal", "192.0.2.7:22281", "phab:22281"}) {
+    CAPTURE(host);
+    CHECK(asked_as(host) == "allowed");
+  }
+  // It lets its own name resolve to this host.
+  CHECK(asked_as("evil.example.com:22281") == "host");
+}
+
+TEST_CASE("the dashboard is for everybody") {
+  CHECK(Outcome(Allow({"192.0.2.1"}), From({.method = "GET", .target = "/dashboard/"}, "198.51.100.7")) == "allowed");
+  CHECK(Outcome(Allow({"192.0.2.1"}), From({.method = "GET", .target = "/dashboard"}, "198.51.100.7")) == "allowed");
+  CHECK(Outcome(Allow({"192.0.2.1"}), From({.method = "GET", .target = "/dash"}, "198.51.100.7")) == "network");
 }
 
 TEST_CASE("another server's page may not read the status or the metrics") {
@@ -159,7 +179,7 @@ TEST_CASE("another server's page may not read the status or the metrics") {
 
 TEST_CASE("a publish may call this host as it likes: no page can post without an Origin") {
   CHECK(Outcome({}, OnLoopback(Publish(), "notify.example.com:22281")) == "allowed");
-  CHECK(Outcome({}, With(OnLoopback(Publish(), "evil.example.com"), "Origin", "http://evil.example.com")) == "origin");
+  CHECK(Outcome({}, With(OnLoopback(Publish(), "evil.example.com"), "Origin", "http://evil.example.com")) == "host");
 }
 
 TEST_CASE("over loopback the status and the metrics are asked for by a name that is not a page's") {

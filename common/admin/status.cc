@@ -13,15 +13,6 @@ constexpr int kAphlictStatusVersion = 7;
 
 std::int64_t Milliseconds(Duration duration) { return std::chrono::duration_cast<milliseconds>(duration).count(); }
 
-// When the oldest message of the instance that the history still has was accepted.
-const history::Message* OldestOf(const history::History& history, std::string_view instance) {
-  for (std::uint64_t position = history.begin(); position < history.end(); ++position) {
-    const history::Message* message = history.at(position).message();
-    if (message != nullptr && message->instance() == instance) return message;
-  }
-  return nullptr;
-}
-
 // Reasons that have not come up are left out.
 void WriteRefused(json::Writer& out, const std::vector<PortStatus>& ports) {
   out.Key("refused").StartObject();
@@ -100,11 +91,10 @@ std::string WriteStatus(const Snapshot& node, std::string_view instance_name) {
   out.Field("version", kAphlictStatusVersion);
   out.Field("history.size", in_history);
   out.Key("history.age");
-  const history::Message* oldest = in_history == 0 ? nullptr : OldestOf(node.history, instance_name);
-  if (oldest == nullptr) {
+  if (in_history == 0) {
     out.Null();
   } else {
-    out.Int(Milliseconds(node.now - oldest->accepted()));
+    out.Int(Milliseconds(node.now - node.history.at(instance->oldest_at).message()->accepted()));
   }
   out.Field("fingerprint", own.id);
   out.Field("name", own.name);

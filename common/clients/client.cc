@@ -13,6 +13,14 @@ constexpr std::size_t kPhidsAtOnce = 256;          // of a command, before it is
 constexpr int kReplayEntriesAtOnce = 512;          // looked at before it is another client's turn
 constexpr std::size_t kMaxReplaysWaiting = 8;
 
+// What a command takes while it waits, whose text had that many bytes.
+std::size_t MemoryOf(const Command& command, std::size_t text) {
+  std::size_t phids = 0;
+  if (const auto* subscribe = std::get_if<Subscribe>(&command)) phids = subscribe->phids.size();
+  if (const auto* unsubscribe = std::get_if<Unsubscribe>(&command)) phids = unsubscribe->phids.size();
+  return sizeof(Command) + phids * sizeof(std::string) + text;
+}
+
 }  // namespace
 
 Client::Client(Clients& owner, std::uint64_t id, Audience& audience, net::StreamPtr stream)
@@ -57,11 +65,16 @@ void Client::OnMessage(websocket::Opcode opcode, std::string_view payload) {
   if (!command) return owner_.Ignore(*this, command.error().text);
   if (!backlog_) {
     if (Execute(*command)) return;
-    backlog_ = std::make_unique<std::deque<Command>>();
+    backlog_ = std::make_unique<Backlog>();
     connection_.PauseReading();
     owner_.Schedule(*this);
   }
-  backlog_->push_back(std::move(*command));
+  const std::size_t bytes = MemoryOf(*command, payload.size());
+  backlog_->commands.push_back(std::move(*command));
+  backlog_->bytes += bytes;
+  owner_.backlog_bytes_ += bytes;
+  // Where too much waits already, a long turn is the lesser evil.
+  while (backlog_ && owner_.backlog_bytes_ > owner_.options_.commands.unfinished_bytes) ContinueBacklog();
 }
 
 void Client::OnClosed(std::uint16_t code, const std::string& reason) { owner_.OnClosed(*this, code, reason); }
@@ -118,13 +131,23 @@ void Client::OnDrained() {
 bool Client::ContinueWork() {
   if (connection_.closed()) return false;
   if (!backlog_) return ContinueReplay();
-  if (!Execute(backlog_->front())) return true;
-  if (connection_.closed()) return false;
-  backlog_->pop_front();
-  if (!backlog_->empty()) return true;
-  backlog_.reset();
+  ContinueBacklog();
+  return backlog_ || replays_;
+}
+
+void Client::ContinueBacklog() {
+  if (!Execute(backlog_->commands.front())) return;
+  if (!backlog_) return;  // the client was cut
+  backlog_->commands.pop_front();
+  if (!backlog_->commands.empty()) return;
+  DropBacklog();
   connection_.ResumeReading();
-  return replays_ != nullptr;
+}
+
+void Client::DropBacklog() {
+  if (!backlog_) return;
+  owner_.backlog_bytes_ -= backlog_->bytes;
+  backlog_.reset();
 }
 
 bool Client::ContinueReplay() {

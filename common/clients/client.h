@@ -47,6 +47,8 @@ class Client : public Subscriber, private server::WebSocketHandler {
   std::optional<ClientEnd> Check(Time now);
 
   void Close(std::uint16_t code, std::string_view reason) { connection_.Close(code, reason); }
+  // Forgets the commands that wait.
+  void DropBacklog();
 
   std::uint64_t id() const { return id_; }
   Audience& audience() const { return audience_; }
@@ -58,6 +60,11 @@ class Client : public Subscriber, private server::WebSocketHandler {
   std::uint32_t place = 0;
 
  private:
+  // Commands that wait for the first of them, which takes long.
+  struct Backlog {
+    std::deque<Command> commands;
+    std::size_t bytes = 0;  // in Clients::backlog_bytes_
+  };
   struct Replays {
     Replay now;
     std::vector<Duration> waiting;  // the ages of those that were asked for meanwhile
@@ -72,6 +79,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
   bool Execute(Unsubscribe& unsubscribe);
   bool Execute(const ReplayRequest& request);
   bool Execute(const Ping& ping);
+  void ContinueBacklog();
   bool ContinueReplay();
   Replay MakeReplay(Duration age) const;
 
@@ -80,8 +88,8 @@ class Client : public Subscriber, private server::WebSocketHandler {
   Audience& audience_;
   std::uint64_t id_;
   server::WebSocketConnection connection_;
-  std::unique_ptr<Replays> replays_;              // null when none is under way
-  std::unique_ptr<std::deque<Command>> backlog_;  // commands that wait for the first of them; null when none do
+  std::unique_ptr<Replays> replays_;  // null when none is under way
+  std::unique_ptr<Backlog> backlog_;  // null when no command waits
   Time last_ping_{};
 };
 

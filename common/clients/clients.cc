@@ -287,6 +287,7 @@ void Clients::CountDelivery(const Client& client, std::size_t bytes) {
 
 void Clients::Remove(Client& client) {
   scheduled_.erase(client.id());
+  client.DropBacklog();
   history::Instance& instance = *client.audience().instance;
   --instance.clients_active;
   ++instance.clients_leaving;

@@ -142,6 +142,7 @@ class Clients : private server::HttpHandler {
   ReplayIndex replay_index_;
   std::deque<std::uint64_t> work_queue_;                  // ids of clients whose turn it is
   std::unordered_map<std::uint64_t, Client*> scheduled_;  // those in the queue
+  std::size_t backlog_bytes_ = 0;                         // of commands that wait, over all clients
   std::unordered_map<const history::Instance*, std::unique_ptr<Audience>> audiences_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Client>> forgotten_;  // they have gone, but their subscriptions are still in the index

@@ -64,7 +64,7 @@ struct Limits {
   std::size_t unfinished_bytes = 64 * 1024 * 1024;          // "unfinished.bytes", of each type of port
   std::size_t clients = 0;                                  // "clients"; 0: descriptors - 256
   std::size_t connections_per_address = 0;                  // "connections.per.address", of clients; 0: no such bound
-  std::size_t command_bytes = 128 * 1024;                   // "command.bytes"
+  std::size_t command_bytes = 1024 * 1024;                  // "command.bytes"
   std::size_t command_fragments = 1024;                     // "command.fragments"
   seconds command_time{30};                                 // "command.seconds"
   std::size_t client_subscriptions = 65'536;                // "client.subscriptions"

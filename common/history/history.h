@@ -27,8 +27,9 @@ struct Gap {
 
 struct Entry {
   std::variant<Message, Gap> what;
-  Time newest_accepted;  // of all messages up to and including this entry: ascends, although some come late
-  bool repeat = false;   // the message came before, numbered by another master: fed below, not shown to clients
+  Time newest_accepted;    // of all messages up to and including this entry: ascends, although some come late
+  bool repeat = false;     // the message came before, numbered by another master: fed below, not shown to clients
+  std::uint64_t next = 0;  // the position of the next message of the same instance, once there is one: see Link()
 
   const Message* message() const { return std::get_if<Message>(&what); }
   const Gap* gap() const { return std::get_if<Gap>(&what); }
@@ -78,6 +79,10 @@ class History {
   // REQUIRES: begin() <= position < end().
   const Entry& at(std::uint64_t position) const { return entries_[position - first_]; }
 
+  // Notes in a message's entry where the next of its instance is, for an observer who keeps the first and the last
+  // position of each instance. REQUIRES: begin() <= position < end().
+  void Link(std::uint64_t position, std::uint64_t next) { entries_[position - first_].next = next; }
+
   // The first position from which on everything past `cursor` lies.
   std::uint64_t PositionAfter(const Cursor& cursor) const;
   // The first position from which on all messages lie that were accepted at or after `time`. Among them can be
@@ -94,7 +99,8 @@ class History {
   // What is over them leaves with the next Trim() and Expire().
   void SetLimits(const Limits& limits) { limits_ = limits; }
 
-  // Is told when a message enters or leaves the log, for the counts of its instance.
+  // Is told when a message is about to enter the log at end(), or to leave it from begin(), for the counts of its
+  // instance.
   class Observer {
    public:
     virtual ~Observer() = default;

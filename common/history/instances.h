@@ -21,6 +21,8 @@ struct Instance {
   std::uint64_t clients_leaving = 0;  // gone, with subscriptions that are still to be forgotten
   std::uint64_t clients_total = 0;
   std::size_t history_messages = 0;
+  std::uint64_t oldest_at = 0;  // positions of the first and the last of these in the history
+  std::uint64_t newest_at = 0;
   std::size_t entering = 0;  // messages that are numbered, and on their way into the history
   bool changed = false;      // since Instances::TakeChanged()
 

@@ -468,11 +468,22 @@ admin::Snapshot Node::Look() const {
 }
 
 void Node::OnEnter(const history::Message& message) {
-  if (history::Instance* instance = instances_.Get(message.instance())) ++instance->history_messages;
+  history::Instance* instance = instances_.Get(message.instance());
+  if (instance == nullptr) return;
+  const std::uint64_t position = history_.end();
+  if (instance->history_messages++ == 0) {
+    instance->oldest_at = position;
+  } else {
+    history_.Link(instance->newest_at, position);
+  }
+  instance->newest_at = position;
 }
 
 void Node::OnLeave(const history::Message& message) {
-  if (history::Instance* instance = instances_.Get(message.instance())) --instance->history_messages;
+  history::Instance* instance = instances_.Get(message.instance());
+  if (instance == nullptr) return;
+  --instance->history_messages;
+  instance->oldest_at = history_.at(history_.begin()).next;
 }
 
 void Node::EndTurn() {

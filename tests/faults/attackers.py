@@ -204,11 +204,11 @@ async def huge_frames(address):
         await send_and_wait(line, frame(TEXT, b"x" * 1000, length=1 << 62))
 
 
-@attack(at_once=300)
+@attack(at_once=100)
 async def unfinished_messages(address):
     """Most of the longest message that is allowed, and then nothing."""
     async with page(address) as line:
-        await send_and_wait(line, frame(TEXT, b"x" * 120_000, length=130_000))
+        await send_and_wait(line, frame(TEXT, b"x" * 900_000, length=1_000_000))
 
 
 @attack()
@@ -257,8 +257,8 @@ async def equal_keys(address):
 async def alike_subscriptions(address):
     """Very many that differ in their last characters only."""
     async with page(address) as line:
-        for first in range(0, 50_000, 2_000):
-            await line.send(command_frame("subscribe", [f"PHID-USER-{'a' * 40}{n:05}" for n in range(first, first + 2_000)]))
+        for first in range(0, 50_000, 5_000):
+            await line.send(command_frame("subscribe", [f"PHID-USER-{'a' * 40}{n:05}" for n in range(first, first + 5_000)]))
         await line.send(command_frame("ping"))
         await asyncio.sleep(1)
 

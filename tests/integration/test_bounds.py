@@ -155,6 +155,16 @@ def test_a_client_with_many_subscriptions_has_gone_at_once(relay):
     assert master.status("large")["messages.out"] == 2
 
 
+def test_a_long_command_is_carried_out_at_once_where_too_much_waits_already(relay):
+    master = relay.master(limits={"unfinished.bytes": 65_536})
+    client = relay.client(master)
+    phids = [f"PHID-USER-{number}" for number in range(3_000)]
+    client.subscribe(*phids)
+    client.unsubscribe(*phids[1:])
+    master.publish(message(phids[2_999]))
+    client.expect(master.publish(message(phids[0])))
+
+
 def test_the_subscriptions_of_a_client(relay):
     master = relay.master(limits={"client.subscriptions": 10, "client.subscription.bytes": 100})
     for allowed, too_many in (

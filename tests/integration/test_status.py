@@ -100,6 +100,24 @@ def test_history_has_a_size_and_an_age(relay, master):
     assert master.status("dog")["history.size"] == 1
 
 
+def test_the_age_of_history_is_that_of_the_instances_oldest_message(relay):
+    master = relay.master(limits={"history.bytes": 3000})
+    began = {}
+    for number in range(12):  # the first ones leave
+        instance = ("dog", "cat", "mouse")[number % 3]
+        began.setdefault(instance, []).append(time.monotonic())
+        master.publish(message(PHID, text="x" * 300), instance)
+        time.sleep(0.05)  # so that they differ in age
+    for instance, times in began.items():
+        status = master.status(instance)
+        now = time.monotonic()
+        assert 0 < status["history.size"] < 4
+        oldest = times[-status["history.size"]]
+        assert abs(status["history.age"] / 1000 - (now - oldest)) < 0.04
+    master.publish(message(PHID, text="x" * 5000), "dog")
+    assert (master.status("dog")["history.size"], master.status("cat")["history.age"]) == (1, None)
+
+
 def test_a_repeater_has_a_status_of_its_own(relay, master):
     repeater = relay.repeater(master)
     client = relay.client(repeater, subscribe=[PHID])

@@ -352,7 +352,7 @@ std::vector<LimitKey> LimitKeys() {
       {"head.seconds", 10, 1, 86'400, Member(&Limits::head_time)},
       {"unfinished.bytes", 67'108'864, 65'536, std::int64_t{1} << 40, Member(&Limits::unfinished_bytes)},
       {"clients", 0, 0, kCount, Member(&Limits::clients)},
-      {"command.bytes", 131'072, 128, kFrame, Member(&Limits::command_bytes)},
+      {"command.bytes", 1'048'576, 128, kFrame, Member(&Limits::command_bytes)},
       {"command.fragments", 1024, 1, kCount, Member(&Limits::command_fragments)},
       {"command.seconds", 30, 1, 86'400, Member(&Limits::command_time)},
       {"client.subscriptions", 65'536, 1, kCount, Member(&Limits::client_subscriptions)},

@@ -67,6 +67,13 @@ std::uint64_t LagOf(const history::History& history, const feed::Tree::Node& bel
   return lag;
 }
 
+Duration LagAgeOf(const history::History& history, const feed::Tree::Node& below, Time now) {
+  for (std::uint64_t at = history.PositionAfter(below.info.cursor); at < history.end(); ++at) {
+    if (const history::Message* message = history.at(at).message()) return now - message->accepted();
+  }
+  return {};
+}
+
 std::string WriteFigures(const Snapshot& node) {
   static const clients::ClientCounters kNone{};
   const clients::ClientCounters& clients = node.clients != nullptr ? node.clients->counters() : kNone;

@@ -71,6 +71,8 @@ struct Snapshot {
 
 // Messages that `history` has dealt with, and that a node below had not at its last report.
 std::uint64_t LagOf(const history::History& history, const feed::Tree::Node& below);
+// How long ago the first of these was accepted, as far as the history still has them.
+Duration LagAgeOf(const history::History& history, const feed::Tree::Node& below, Time now);
 
 // What the node tells of itself in the tree: an object as feed::Figures have it.
 std::string WriteFigures(const Snapshot& node);

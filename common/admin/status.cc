@@ -61,7 +61,9 @@ class TreeWriter {
     out_.StartObject().Field("id", node.info.id).Field("name", node.info.name);
     out_.Field("address", node.info.address).Field("url", node.info.url).Field("version", node.info.version);
     out_.Field("connected", Milliseconds(own_.now - node.since));
-    out_.Field("clients", node.clients).Field("lag", LagOf(own_.history, node));
+    const std::uint64_t lag = LagOf(own_.history, node);
+    out_.Field("clients", node.clients).Field("lag", lag);
+    out_.Field("lag.age", lag == 0 ? 0 : Milliseconds(LagAgeOf(own_.history, node, own_.now)));
     out_.Key("figures").Json(node.figures.text);
     WriteBelow(node.info.id);
     out_.EndObject();

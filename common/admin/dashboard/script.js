@@ -6,6 +6,7 @@ const KEPT = 300; // samples of the charts
 const SPAN = 5; // seconds that a rate is taken over
 const FORGET = 60000; // ms that a node which has gone is still shown
 const LAGGING = 2000; // ms
+const REPORTED = 1000; // ms between two reports of a node to the one above
 // Ends of clients that are nobody's fault.
 const USUAL_ENDS = new Set(["left", "lost", "drained"]);
 
@@ -70,6 +71,13 @@ function rowsOf(status) {
 
 const distinct = (rows) => [...new Map(rows.map((row) => [row.id, row])).values()];
 const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+// How far a node is behind, in ms: as it says, and as the one that is asked sees it, who hears of it with each report on
+// the way up.
+function lagOf(row) {
+  const age = row["lag.age"] || 0;
+  return Math.max(row.figures.lag_ms || 0, age > REPORTED * (row.depth + 0.5) ? age : 0);
+}
 
 const cutsOf = (figures) =>
   sum(Object.entries(figures.closed || {}).filter(([reason]) => !USUAL_ENDS.has(reason)).map(([, n]) => n));
@@ -165,8 +173,8 @@ function tellChanges(rows, previous, now) {
       }
     }
     if ((row.figures.gaps || 0) > (old.gaps || 0)) tell(`${row.name} was told of a gap: messages are missing there`, "bad");
-    if ((row.figures.lag_ms || 0) > LAGGING && (old.lag_ms || 0) <= LAGGING) tell(`${row.name} lags`, "warn");
-    if ((row.figures.lag_ms || 0) <= LAGGING && (old.lag_ms || 0) > LAGGING) tell(`${row.name} is level again`, "good");
+    const [lags, lagged] = [lagOf(row) > LAGGING, lagOf(known.row) > LAGGING];
+    if (lags !== lagged) tell(`${row.name} ${lags ? "lags" : "is level again"}`, lags ? "warn" : "good");
   }
   for (const [id, known] of seen) {
     if (present.has(id)) continue;
@@ -193,7 +201,7 @@ function stateOf(row, gone) {
   if (gone) return ["gone", "bad"];
   const state = row.figures.state;
   if (state && state !== "ready") return [words(state), "warn"];
-  if ((row.figures.lag_ms || 0) > LAGGING) return ["lagging", "warn"];
+  if (lagOf(row) > LAGGING) return ["lagging", "warn"];
   return ["ready", "good"];
 }
 
@@ -214,7 +222,7 @@ function nodeRow(row, now, gone) {
   const badge = element("td", "", "");
   badge.dataset.label = "State";
   badge.append(element("span", state, `badge ${kind}`));
-  const lag = [row.lag ? `${count(row.lag)} messages` : "", row.figures.lag_ms ? duration(row.figures.lag_ms) : ""];
+  const lag = [row.lag ? `${count(row.lag)} messages` : "", lagOf(row) ? duration(lagOf(row)) : ""];
   const cuts = cutsOf(row.figures);
   made.append(
     name,
@@ -339,7 +347,7 @@ function draw(status, previous) {
   const rates = nodes.map((node) => rateOf(node.id, (figures) => figures.messages_out, now));
   const deliveries = rates.every((each) => each === null) ? null : sum(rates.map((each) => each || 0));
   const [half, most] = latencyOf(nodes, now);
-  const lag = Math.max(...nodes.map((node) => node.figures.lag_ms || 0));
+  const lag = Math.max(...nodes.map(lagOf));
   const gaps = sum(nodes.map((node) => node.figures.gaps || 0));
   const gone = [...seen.values()].filter((known) => known.gone).length;
   show("about", `${rows[0].name}, ${status.role}, ${status["relay.version"]}, up for ${duration(status.uptime)}`);

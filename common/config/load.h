@@ -24,8 +24,8 @@ struct Invocation {
 
 // Reads the options of a role and the file they name anew at each call, and looks at what these name. Reports every
 // problem at once, one line each, with file and key, or with the option: "/etc/aphlict.json: servers[1].port: expected
-// a number from 0 to 65535, got a string (line 7)".
-Invocation Load(Role role, int argc, const char* const* argv);
+// a number from 0 to 65535, got a string (line 7)". `footer`: what --help says behind the options.
+Invocation Load(Role role, int argc, const char* const* argv, const std::string& footer = "");
 
 // The file's part alone: merges the configuration `text` of the file named `file` into `*settings`, and adds
 // a line to `*problems` for each thing that is wrong. Returns the types that the file switches off

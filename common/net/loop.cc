@@ -20,7 +20,7 @@ HandlePtr<Handle> MakeHandle(void* data, Init init) {
 }
 
 // Of a turn, for all streams that yield together. What one read brings is dealt with whole, whatever it takes.
-constexpr Duration kReadTime = milliseconds(1);
+constexpr Duration kReadTime = milliseconds(2);
 
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
 constexpr std::size_t kMostDropped = 16 * 1024 * 1024;

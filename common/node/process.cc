@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "common/base/file.h"
+#include "common/commands/command_line.h"
+#include "common/commands/run.h"
 #include "common/config/changes.h"
 #include "common/config/load.h"
 #include "common/node/service_manager.h"
@@ -243,9 +245,10 @@ class Process {
 
 int RunProcess(config::Role role, int argc, const char* const* argv, const MakeApplication& make) {
   std::signal(SIGPIPE, SIG_IGN);
+  if (const auto exit_code = commands::Run(role, argc, argv)) return *exit_code;
   RaiseDescriptorLimit();
   FreeSmallPiecesAtOnce();
-  const config::Invocation invocation = config::Load(role, argc, argv);
+  const config::Invocation invocation = config::Load(role, argc, argv, commands::ListOfCommands(role));
   if (invocation.action == config::Invocation::Action::kExit) {
     std::fputs(invocation.text.c_str(), invocation.to_stderr ? stderr : stdout);
     return invocation.exit_code;

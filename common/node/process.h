@@ -21,7 +21,7 @@ class Application {
 using MakeApplication =
     std::function<std::unique_ptr<Application>(net::Loop& loop, const config::Settings& settings, Log& log)>;
 
-// Runs a node until a signal ends it. Returns the exit code of sysexits(3).
+// Runs a node until a signal ends it, or the command that the command line names. Returns the exit code of sysexits(3).
 int RunProcess(config::Role role, int argc, const char* const* argv, const MakeApplication& make);
 
 }  // namespace aphlict::node

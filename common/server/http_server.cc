@@ -20,6 +20,8 @@ constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer
 // Connections that are over their address's bound and still wait to be told so. More are closed without a word: they
 // hold descriptors that nobody counts.
 constexpr std::size_t kMostGoodbyes = 128;
+// Of one connection: who sends many ahead does not keep the others waiting.
+constexpr int kRequestsATurn = 4;
 
 // Of what the parser finds, by the status that it is answered with.
 Refusal RefusalOf(int status) {
@@ -117,6 +119,14 @@ class HttpServer::Connection : public net::StreamHandler {
     return std::move(stream_);
   }
 
+  // Goes on with what was sent ahead, in a turn of its own.
+  void GoOn() {
+    if (waiting_ || processing_ || !stream_) return;
+    Take({});
+    if (stream_ && !waiting_ && unread_.empty()) stream_->ResumeReading();
+    CountUnfinished();
+  }
+
   // What it keeps of requests that have not come whole.
   void CountUnfinished() {
     const std::size_t kept = stream_ ? parser_.memory() + unread_.capacity() : 0;
@@ -185,6 +195,7 @@ class HttpServer::Connection : public net::StreamHandler {
     processing_ = true;
     coming_ = bytes;
     while (stream_ && !waiting_ && !coming_.empty()) {
+      if (!MayGoOn()) break;
       if (!parser_.started()) since_ = Now();
       const bool had_head = parser_.state() != http::RequestParser::State::kHead;
       const auto taken = parser_.Feed(coming_);
@@ -205,6 +216,7 @@ class HttpServer::Connection : public net::StreamHandler {
       }
       if (parser_.state() != http::RequestParser::State::kComplete) continue;
       ++requests_;
+      ++turn_requests_;
       ++server_.counters_.requests;
       waiting_ = true;
       stream_->PauseReading();
@@ -212,6 +224,19 @@ class HttpServer::Connection : public net::StreamHandler {
     }
     unread_ = coming_;
     processing_ = false;
+  }
+
+  // Whether the turn has time for one more request of this connection; else it goes on in the next turn.
+  bool MayGoOn() {
+    const std::uint64_t turn = server_.loop_.turn();
+    if (turn != turn_) {
+      turn_ = turn;
+      turn_requests_ = 0;
+    }
+    if (turn_requests_ < kRequestsATurn) return true;
+    stream_->PauseReading();
+    server_.GoOnLater(id_);
+    return false;
   }
 
   void CountTlsFailure(const std::string& reason) {
@@ -244,6 +269,8 @@ class HttpServer::Connection : public net::StreamHandler {
   Time since_;                     // when the present part of a request began
   std::size_t counted_bytes_ = 0;  // in HttpServer::unfinished_bytes_
   std::uint64_t requests_ = 0;
+  std::uint64_t turn_ = 0;  // the turn …
+  int turn_requests_ = 0;   // … and how many requests were read in it
   bool unwelcome_ = false;  // one too many of its address
   bool forwarded_ = false;
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
@@ -314,14 +341,29 @@ void HttpServer::Connection::CountForwarded() {
 }
 
 HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler)
-    : loop_(loop), name_(std::move(name)), limits_(limits), log_(log), handler_(handler), sweep_(loop, [this] {
-        Sweep();
-      }) {
+    : loop_(loop),
+      name_(std::move(name)),
+      limits_(limits),
+      log_(log),
+      handler_(handler),
+      sweep_(loop, [this] { Sweep(); }),
+      go_on_(loop, [this] { GoOn(); }) {
   sweep_.Start(kSweepInterval, kSweepInterval);
   sweep_.Unref();
 }
 
 HttpServer::~HttpServer() = default;
+
+void HttpServer::GoOnLater(ConnectionId connection) {
+  if (later_.empty()) go_on_.Start(Duration::zero());
+  later_.push_back(connection);
+}
+
+void HttpServer::GoOn() {
+  for (const ConnectionId id : std::exchange(later_, {})) {
+    if (const auto found = connections_.find(id); found != connections_.end()) found->second->GoOn();
+  }
+}
 
 Result<net::Address> HttpServer::Bind(const net::Address& address, PortOptions options) {
   auto port = std::make_unique<Port>(*this, ports_.size(), std::move(options));

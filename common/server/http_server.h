@@ -176,6 +176,9 @@ class HttpServer {
   // Whether the turn has time left for arrivals.
   bool HasArrivalTime();
   void CountRefusal(Refusal refusal, const std::string& peer, const Error& error);
+  // A connection has sent more requests ahead than a turn has time for.
+  void GoOnLater(ConnectionId connection);
+  void GoOn();
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();
@@ -201,6 +204,8 @@ class HttpServer {
   HttpCounters counters_;
   std::array<LogLimiter, kRefusals> log_limiters_;  // one flood does not hide another
   net::Timer sweep_;
+  std::vector<ConnectionId> later_;  // those that go on in the next turn
+  net::Timer go_on_;
 };
 
 }  // namespace aphlict::server

@@ -41,9 +41,9 @@ def herd(trial):
     trial.say("all have come back")
     wait(5 if trial.long else 2)
     publisher.stop()
-    for each in (staying, coming):
-        wait_until(lambda: not any(line["messages"] for line in each.lines[-10:]), "nothing comes any longer")
-        each.close()
+    wait_until(lambda: staying.is_quiet() and coming.is_quiet(), "nothing comes any longer", PATIENCE)
+    staying.close()
+    coming.close()
     last = publisher.started + publisher.seconds
     before = percentile(staying.between(publisher.started + 1, killed), 0.99)
     during = percentile(staying.between(killed, back + 1), 0.99)

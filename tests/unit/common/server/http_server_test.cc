@@ -110,6 +110,29 @@ std::string Ok(const std::string& body, bool close = false) {
          std::to_string(body.size()) + "\r\nConnection: " + (close ? "close" : "keep-alive") + "\r\n\r\n" + body;
 }
 
+TEST_CASE("who sends many requests ahead does not keep others waiting, and gets all of them answered in order") {
+  Server server;
+  server.answers_at_once = true;
+  Peer eager = server.Connect();
+  Peer other = server.Connect();
+  REQUIRE(server.RunUntilConnections(2));
+  std::string many;
+  for (int i = 0; i < 500; ++i) many += Get("/" + std::to_string(i));
+  eager.Send(many);
+  other.Send(Get("/other"));
+  REQUIRE(server.RunUntilAsked(501));
+  const auto place = std::find_if(server.asked.begin(), server.asked.end(),
+                                  [](const auto& each) { return each.text.find("/other") != std::string::npos; });
+  CHECK(place - server.asked.begin() <= 8);
+  std::string expected;
+  for (int i = 0; i < 500; ++i) expected += "GET /" + std::to_string(i);
+  std::string received;
+  for (const auto& each : server.asked) {
+    if (each.text.find("/other") == std::string::npos) received += each.text.substr(0, each.text.find(' ', 4));
+  }
+  CHECK(received == expected);
+}
+
 TEST_CASE("what has not come whole is bounded, over all connections") {
   HttpLimits limits;
   limits.unfinished_bytes = 200'000;

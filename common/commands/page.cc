@@ -1,0 +1,137 @@
+#include "common/commands/page.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/commands/json_layout.h"
+#include "common/commands/table.h"
+#include "common/http/parser.h"
+#include "common/websocket/handshake.h"
+
+namespace aphlict::commands {
+
+namespace {
+
+constexpr std::size_t kMostResponseHead = 16 * 1024;
+constexpr websocket::ReaderLimits kReaderLimits{64 * 1024 * 1024, 65'536};
+constexpr std::string_view kPong = R"({"type":"pong"})";
+constexpr Duration kPingInterval = seconds(15);  // as pages have it
+constexpr Duration kSilence = seconds(45);
+
+std::string ListOf(const std::vector<std::string>& phids) {
+  std::string text;
+  for (const std::string& phid : phids) text += (text.empty() ? "" : ",") + Quoted(phid);
+  return "[" + text + "]";
+}
+
+}  // namespace
+
+Page::Page(net::Loop& loop, Options options, const net::TlsContext* tls, PageHandler& handler)
+    : options_(std::move(options)),
+      handler_(handler),
+      readers_(websocket::Role::kClient, kReaderLimits, 1),
+      key_(websocket::RandomKey()),
+      started_(Now()),
+      timer_(loop, [this] { CheckTime(); }),
+      dialer_(loop, options_.url, tls, [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
+  timer_.Start(milliseconds(100), milliseconds(100));
+}
+
+void Page::Close() {
+  lost_ = true;
+  timer_.Stop();
+  stream_.reset();
+  if (connection_) connection_->Close(websocket::kNormalClosure, "");
+}
+
+void Page::OnStream(Result<net::StreamPtr> stream) {
+  if (lost_) return;
+  if (!stream) return Lose(stream.error().text);
+  stream_ = std::move(*stream);
+  stream_->SetHandler(this);
+  http::Headers further;
+  if (!options_.origin.empty()) further.Add("Origin", options_.origin);
+  stream_->Write(websocket::HandshakeRequest(options_.url.authority(), options_.url.path, key_, "", further));
+}
+
+void Page::OnBytes(std::string_view bytes) {
+  response_.append(bytes);
+  const std::size_t end = response_.find("\r\n\r\n");
+  if (end == std::string::npos) {
+    if (response_.size() > kMostResponseHead) Lose("the answer to the handshake is too long");
+    return;
+  }
+  const auto head = http::ParseResponseHead(std::string_view(response_).substr(0, end + 4));
+  if (!head) return Lose("the answer to the handshake is not HTTP: " + head.error().text);
+  if (const auto accepted = websocket::CheckHandshakeResponse(*head, key_, ""); !accepted) {
+    const std::string why = Printable(std::string_view(response_).substr(end + 4, 200));
+    return Lose("refused: " + accepted.error().text + (why.empty() ? "" : ": " + why));
+  }
+  const std::string unread = response_.substr(end + 4);
+  response_.clear();
+  connection_.emplace(std::move(stream_), websocket::Role::kClient, readers_,
+                      static_cast<server::WebSocketHandler&>(*this));
+  Send("subscribe", ListOf(options_.phids));
+  if (options_.replay.count() > 0) Send("replay", "{\"age\":" + std::to_string(options_.replay.count()) + "}");
+  Send("ping", "null");  // its pong tells that what was sent before has been dealt with
+  pinged_ = Now();
+  connection_->Receive(unread);
+}
+
+void Page::Send(std::string_view command, const std::string& data) {
+  connection_->Send(websocket::Opcode::kText, "{\"command\":" + Quoted(command) + ",\"data\":" + data + "}");
+}
+
+void Page::OnEnd(const std::string& reason) { Lose(reason); }
+
+void Page::OnMessage(websocket::Opcode, std::string_view payload) {
+  if (lost_) return;
+  if (payload != kPong) return handler_.OnMessage(payload);
+  if (!std::exchange(subscribed_, true)) handler_.OnSubscribed();
+}
+
+void Page::OnClosed(std::uint16_t code, const std::string& reason) {
+  Lose("closed with " + std::to_string(code) + (reason.empty() ? "" : ": " + Printable(reason)));
+}
+
+void Page::CheckTime() {
+  const Time now = Now();
+  if (!subscribed_) {
+    if (now - started_ >= options_.timeout) {
+      Lose(std::string(connection_ ? "no answer to the subscription" : "no WebSocket") + " within " +
+           Took(options_.timeout));
+    }
+    return;
+  }
+  if (now - connection_->last_heard() > kSilence) return Lose("nothing heard for 45 s");
+  if (now - pinged_ >= kPingInterval) {
+    pinged_ = now;
+    Send("ping", "null");
+  }
+}
+
+void Page::Lose(const std::string& reason) {
+  if (std::exchange(lost_, true)) return;
+  timer_.Stop();
+  stream_.reset();
+  handler_.OnLost(reason);
+}
+
+Result<http::Url> WithInstance(const http::Url& url, const std::string& instance) {
+  if (instance.empty()) return url;
+  const auto bad = [](char each) {
+    return static_cast<unsigned char>(each) <= ' ' || each == '\x7f' ||
+           std::string_view("~/?#").find(each) != std::string_view::npos;
+  };
+  if (std::any_of(instance.begin(), instance.end(), bad)) {
+    return Error{"an instance whose name has spaces or one of ~/?# cannot be reached by a client's URL"};
+  }
+  http::Url with = url;
+  const std::size_t query = with.path.find('?');
+  std::string path = with.path.substr(0, query);
+  if (path.empty() || path.back() != '/') path += '/';
+  with.path = path + "~" + instance + "/" + (query == std::string::npos ? "" : with.path.substr(query));
+  return with;
+}
+
+}  // namespace aphlict::commands

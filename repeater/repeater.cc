@@ -50,7 +50,7 @@ void Repeater::OnSettings() {
   groups_.swap(groups);
   for (const auto& group : groups) {
     if (!group) continue;
-    log_.Info("upstream_ended", {{"url", group->status().url}, {"reason", "it is no longer configured"}});
+    log_.Info("upstream_ended", {{"url", group->status(node_.history()).url}, {"reason", "it is no longer configured"}});
     group->Stop("it is no longer configured");
   }
   for (std::size_t i = 0; i < groups_.size(); ++i) {

@@ -434,7 +434,7 @@ std::string Node::MetricsAs(admin::MetricsFormat format) const {
 admin::State Node::state() const {
   if (draining_) return admin::State::kDraining;
   if (!ready_) return admin::State::kSynchronising;
-  if (clients_ && !clients_->listening()) return admin::State::kNotListening;
+  if (clients_ && !clients_->http().listening()) return admin::State::kNotListening;
   return admin::State::kReady;
 }
 

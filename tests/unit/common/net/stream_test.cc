@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "tests/unit/support/loop.h"
+#include "tests/unit/support/text.h"
 
 namespace aphlict::net {
 namespace {
 
+using testing::Long;
 using testing::Peer;
 using testing::SocketPair;
 using testing::TestLoop;
@@ -86,14 +88,6 @@ struct Connected {
   SocketPair pair;
   Owner owner;
 };
-
-// Text of which no two parts are alike.
-std::string Long(std::size_t size) {
-  std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
-  text.resize(size);
-  return text;
-}
 
 TEST_CASE("bytes come as they are read, and leave as they are written") {
   Connected connected;

@@ -66,6 +66,7 @@ class HttpServer::Connection : public net::StreamHandler {
     if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive(bytes);
     unread_.append(bytes);
     server_.arrivals_.push_back(id_);
+    queued_ = true;
     stream_->PauseReading();
   }
 
@@ -80,6 +81,8 @@ class HttpServer::Connection : public net::StreamHandler {
   }
 
   void ArriveLate() {
+    queued_ = false;
+    since_ = Now();  // until now, it was the server that kept it waiting
     Arrive({});
     if (stream_ && !waiting_) stream_->ResumeReading();
     BoundUnfinished();
@@ -141,7 +144,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   // Ends or refuses what takes longer than its state allows.
   void CheckTime(Time now) {
-    if (waiting_) return;
+    if (waiting_ || queued_) return;
     if (stream_->unsent() > 0) {
       if (now - stream_->last_progress() > kWriteTime) Finish();
       return;
@@ -246,6 +249,7 @@ class HttpServer::Connection : public net::StreamHandler {
   bool forwarded_ = false;
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
   bool waiting_ = false;                  // for the answer to a complete request
+  bool queued_ = false;                   // in HttpServer::arrivals_
   bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack

@@ -632,5 +632,47 @@ TEST_CASE("streams that yield share a part of each turn, and each is heard befor
   }
 }
 
+TEST_CASE("while streams that yield wait, all is heard until then and no further") {
+  TestLoop loop;
+  struct Busy {
+    explicit Busy(Loop& l) : owner(Stream::Adopt(l, pair.descriptor)) {}
+    SocketPair pair;
+    Owner owner;
+    Time sent{};
+  };
+  Time turn_ended = Now();
+  Duration longest_turn{};
+  loop->SetTurnEnd([&] { longest_turn = std::max(longest_turn, Now() - std::exchange(turn_ended, Now())); });
+  std::vector<std::unique_ptr<Busy>> all;
+  std::vector<Duration> waited, until;  // of each read: since it was sent, and since all is heard
+  for (int i = 0; i < 10; ++i) {
+    all.push_back(std::make_unique<Busy>(loop));
+    Busy& busy = *all.back();
+    busy.owner.stream->Yield();
+    busy.owner.on_bytes = [&] {
+      waited.push_back(Now() - busy.sent);
+      until.push_back(Now() - loop->heard_until());
+      // A turn has room for a few that take a millisecond each.
+      for (const Time end = Now() + milliseconds(1); Now() < end;) continue;
+      if (waited.size() > 50) return;
+      busy.sent = Now();
+      busy.pair.peer.Send("again");
+    };
+  }
+  const Time begun = Now();
+  CHECK(loop->heard_until() >= begun);
+  for (auto& busy : all) {
+    busy->sent = Now();
+    busy->pair.peer.Send("x");
+  }
+  REQUIRE(loop.RunUntil([&] { return waited.size() == 60; }));
+  for (std::size_t i = 0; i < 60; ++i) CHECK(waited[i] <= until[i] + longest_turn);
+  CHECK(*std::max_element(waited.begin(), waited.end()) > longest_turn);
+  const Time caught_up = Now();
+  loop.RunFor(milliseconds(10));
+  CHECK(loop->heard_until() >= caught_up);
+  loop->SetTurnEnd(nullptr);
+}
+
 }  // namespace
 }  // namespace aphlict::net

@@ -505,6 +505,22 @@ TEST_CASE("first requests past their time of a turn wait, in their order, and th
   server.loop->SetTurnEnd(nullptr);
 }
 
+TEST_CASE("who waits for the server is not late") {
+  HttpLimits limits = OneArrivalATurn();
+  limits.head_time = milliseconds(200);
+  Server server(limits);
+  Peer first = server.Connect();
+  Peer second = server.Connect();
+  REQUIRE(server.RunUntilConnections(2));
+  first.Send(Get("/first"));
+  second.Send(Get("/second"));
+  CHECK(server.ReceiveUntil(first, "/first") == Ok("GET /first"));
+  server.loop.RunFor(seconds(1));  // nothing continues arrivals
+  CHECK(server.asked.size() == 1);
+  server.http.ContinueArrivals();
+  CHECK(server.ReceiveUntil(second, "/second") == Ok("GET /second"));
+}
+
 TEST_CASE("who goes while its first request waits is passed over") {
   Server server(OneArrivalATurn());
   server.loop->SetTurnEnd([&] { server.http.ContinueArrivals(); });

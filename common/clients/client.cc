@@ -41,10 +41,12 @@ std::optional<ClientEnd> Client::Check(Time now) {
   if (connection_.unsent() > limits.stalled_bytes && now - connection_.last_progress() > limits.stalled_time) {
     return ClientEnd::kUnread;
   }
-  if (const Time since = connection_.in_message_since(); since != Time{} && now - since > limits.command_time) {
+  // What has come already and waits to be read is in time.
+  const Time heard = owner_.loop_.heard_until();
+  if (const Time since = connection_.in_message_since(); since != Time{} && heard - since > limits.command_time) {
     return ClientEnd::kSlowMessage;
   }
-  if (now - connection_.last_heard() <= limits.ping_interval) {
+  if (heard - connection_.last_heard() <= limits.ping_interval) {
     unanswered_pings_ = 0;
     return std::nullopt;
   }
@@ -61,7 +63,7 @@ std::optional<ClientEnd> Client::Check(Time now) {
 
 void Client::OnMessage(websocket::Opcode opcode, std::string_view payload) {
   if (opcode != websocket::Opcode::kText) return owner_.Ignore(*this, "a binary frame is no command");
-  auto command = ParseCommand(payload, owner_.options_.json_depth);
+  auto command = ParseCommand(payload, owner_.options_.json_depth, owner_.loop_.heard_until());
   if (!command) return owner_.Ignore(*this, command.error().text);
   if (!backlog_) {
     if (Execute(*command)) return;
@@ -110,18 +112,18 @@ bool Client::Execute(const Ping&) {
 
 bool Client::Execute(const ReplayRequest& request) {
   if (!replays_) {
-    replays_ = std::make_unique<Replays>(Replays{MakeReplay(request.age), {}});
+    replays_ = std::make_unique<Replays>(Replays{MakeReplay(request), {}});
     owner_.Schedule(*this);
   } else if (replays_->waiting.size() >= kMaxReplaysWaiting) {
     owner_.Ignore(*this, "too many replays at once");
   } else {
-    replays_->waiting.push_back(request.age);
+    replays_->waiting.push_back(request);
   }
   return true;
 }
 
-Replay Client::MakeReplay(Duration age) const {
-  return {owner_.history_, owner_.replay_index_, *this, Now() - age, owner_.live_};
+Replay Client::MakeReplay(const ReplayRequest& request) const {
+  return {owner_.history_, owner_.replay_index_, *this, request.since, owner_.live_};
 }
 
 void Client::OnDrained() {
@@ -164,7 +166,7 @@ bool Client::ContinueReplay() {
     }
     const auto step = replays_->now.Next(history, owner_.live_);
     if (!step) {
-      std::vector<Duration>& waiting = replays_->waiting;
+      std::vector<ReplayRequest>& waiting = replays_->waiting;
       if (waiting.empty()) {
         replays_.reset();
         return false;

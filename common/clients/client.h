@@ -67,7 +67,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
   };
   struct Replays {
     Replay now;
-    std::vector<Duration> waiting;  // the ages of those that were asked for meanwhile
+    std::vector<ReplayRequest> waiting;  // those that were asked for meanwhile
   };
 
   void OnMessage(websocket::Opcode opcode, std::string_view payload) override;
@@ -81,7 +81,7 @@ class Client : public Subscriber, private server::WebSocketHandler {
   bool Execute(const Ping& ping);
   void ContinueBacklog();
   bool ContinueReplay();
-  Replay MakeReplay(Duration age) const;
+  Replay MakeReplay(const ReplayRequest& request) const;
 
   Clients& owner_;
   std::uint8_t unanswered_pings_ = 0;  // since something was last heard

@@ -33,7 +33,7 @@ Duration Age(const json::Value& data) {
 
 }  // namespace
 
-Result<Command> ParseCommand(std::string_view text, int max_depth) {
+Result<Command> ParseCommand(std::string_view text, int max_depth, Time sent) {
   // What every page sends every 15 s, as Phabricator spells it: an idle node does little else.
   if (text == R"({"command":"ping"})") return Command(Ping{});
   const auto message = json::Parse(text, {.max_depth = max_depth, .comments = false});
@@ -43,7 +43,7 @@ Result<Command> ParseCommand(std::string_view text, int max_depth) {
   const json::Value& data = (*message)["data"];
   if (!name.is_string()) return Error{"expected a string as `command`, got " + std::string(name.type_name())};
   if (name.string() == "ping") return Command(Ping{});
-  if (name.string() == "replay") return Command(ReplayRequest{Age(data)});
+  if (name.string() == "replay") return Command(ReplayRequest{sent - Age(data)});
   const bool subscribe = name.string() == "subscribe";
   if (!subscribe && name.string() != "unsubscribe") return Error{"unknown command " + name.string().substr(0, 64)};
   auto phids = Phids(data);

@@ -17,18 +17,18 @@ struct Subscribe {
 struct Unsubscribe {
   std::vector<std::string> phids;
 };
-// Asks for the messages of the last `age`.
+// Asks for the messages that were accepted from then on.
 struct ReplayRequest {
-  Duration age;
+  Time since;
 };
 struct Ping {};
 
 using Command = std::variant<Subscribe, Unsubscribe, ReplayRequest, Ping>;
 
 // Reads {"command": …, "data": …}. Entries of a list of PHIDs that are not strings are left out, as Aphlict does;
-// an age that is missing, 0, or not a number is 60 s. Errors say why this is no command; the connection is
-// expected to stay.
-Result<Command> ParseCommand(std::string_view text, int max_depth);
+// an age that is missing, 0, or not a number is 60 s, and counts from `sent`, the earliest time at which the page can
+// have sent this. Errors say why this is no command; the connection is expected to stay.
+Result<Command> ParseCommand(std::string_view text, int max_depth, Time sent);
 
 // The instance that a WebSocket's path names: what stands between its first '~' and the next, or the end, without
 // slashes, and without decoding; "default" when there is none.

@@ -85,7 +85,7 @@ class SubscriptionIndex {
   std::size_t topics() const { return topics_.size(); }
 
  private:
-  static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a map of them
+  static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a table of them
 
   // For the subscriber's table of places.
   static auto TopicsOf(const Subscriber& subscriber) {

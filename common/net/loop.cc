@@ -22,6 +22,9 @@ HandlePtr<Handle> MakeHandle(void* data, Init init) {
 // Of a turn, for all streams that yield together. What one read brings is dealt with whole, whatever it takes.
 constexpr Duration kReadTime = milliseconds(2);
 
+// As turn_ counts: before the poll, and after it.
+constexpr std::uint64_t kPartsOfTurn = 2;
+
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
 constexpr std::size_t kMostDropped = 16 * 1024 * 1024;
 
@@ -135,18 +138,26 @@ void Loop::EndTurn() {
 bool Loop::MayRead(std::uint8_t* round) {
   const Time now = Now();
   if (read_turn_ != turn_) {
+    unread_before_ = unread_ && read_turn_ + kPartsOfTurn >= turn_;
     read_turn_ = turn_;
     reading_since_ = now;
-    if (!some_wait_) ++round_;
-    some_wait_ = false;
+    if (!some_wait_) {
+      ++round_;
+      heard_until_ = unread_before_ ? round_began_ : now;
+      round_began_ = now;
+    }
+    some_wait_ = unread_ = false;
   }
-  if (*round == round_) return false;  // it is not lost: the poll says it again in the next turn
-  if (now - reading_since_ > kReadTime) {
-    some_wait_ = true;
-    return false;
-  }
+  // It is not lost: the poll says it again in the next turn.
+  if (*round == round_) return !(unread_ = true);
+  if (now - reading_since_ > kReadTime) return !(some_wait_ = unread_ = true);
   *round = round_;
   return true;
+}
+
+Time Loop::heard_until() const {
+  const bool behind = read_turn_ == turn_ ? unread_ || unread_before_ : unread_ && read_turn_ + kPartsOfTurn >= turn_;
+  return behind ? heard_until_ : Now();
 }
 
 void Loop::DeleteLater(std::shared_ptr<void> object) { deleted_later_.push_back(std::move(object)); }

@@ -63,6 +63,10 @@ class Loop {
   // stream's, and remembers in which it had its last.
   bool MayRead(std::uint8_t* round);
 
+  // All that had come to the streams that yield by then has been read. Now, unless some have to wait for their reads:
+  // what is read of those may have been sent that long ago.
+  Time heard_until() const;
+
   // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
   // been given some already (`uv__io_poll`: as long as each answer is full).
   std::uint64_t turn() const { return turn_; }
@@ -122,11 +126,16 @@ class Loop {
   Time last_written_{};
   LoopCounters counters_;
   std::size_t streams_ = 0;
-  // Of the streams that yield: the turn in which they have read, since when, whether some had to wait, and the round.
+  // Of the streams that yield: the turn in which they have read, since when, whether some had no read in this round
+  // yet, whether some were not read, in it and in the one before, the round, and when it and the one before it began.
   std::uint64_t read_turn_ = 0;
   Time reading_since_{};
   bool some_wait_ = false;
+  bool unread_ = false;
+  bool unread_before_ = false;
   std::uint8_t round_ = 1;
+  Time round_began_{};
+  Time heard_until_{};
   std::function<void()> turn_end_;
   std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
   std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;

@@ -20,8 +20,6 @@ constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer
 // Connections that are over their address's bound and still wait to be told so. More are closed without a word: they
 // hold descriptors that nobody counts.
 constexpr std::size_t kMostGoodbyes = 128;
-// Of one connection: who sends many ahead does not keep the others waiting.
-constexpr int kRequestsATurn = 4;
 
 // Of what the parser finds, by the status that it is answered with.
 Refusal RefusalOf(int status) {
@@ -65,25 +63,33 @@ class HttpServer::Connection : public net::StreamHandler {
 
   void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive(bytes);
+    if (server_.postponed_.empty() && server_.HasTime()) return Arrive(bytes);
     unread_.append(bytes);
-    server_.arrivals_.push_back(id_);
-    stream_->PauseReading();
+    Postpone();
   }
 
-  // Deals with the first bytes, at the expense of the turn's time for arrivals.
+  // Deals with the first bytes.
   void Arrive(std::string_view bytes) {
     const Time begun = Now();
     in_handshake_ = true;
     stream_->ContinueHandshake();
     in_handshake_ = false;
+    server_.Spend(Now() - begun);
     if (stream_) Take(bytes);
-    server_.arrival_spent_ += Now() - begun;
   }
 
-  void ArriveLate() {
+  // Until the turn has time for it, or a later one.
+  void Postpone() {
+    postponed_ = true;
+    server_.postponed_.push_back(id_);
+    stream_->PauseReading();
+  }
+
+  void Continue() {
+    postponed_ = false;
+    since_ = Now();  // until now, it was the server that kept it waiting
     Arrive({});
-    if (stream_ && !waiting_) stream_->ResumeReading();
+    if (stream_ && !waiting_ && !postponed_) stream_->ResumeReading();
     BoundUnfinished();
   }
 
@@ -119,14 +125,6 @@ class HttpServer::Connection : public net::StreamHandler {
     return std::move(stream_);
   }
 
-  // Goes on with what was sent ahead, in a turn of its own.
-  void GoOn() {
-    if (waiting_ || processing_ || !stream_) return;
-    Take({});
-    if (stream_ && !waiting_ && unread_.empty()) stream_->ResumeReading();
-    CountUnfinished();
-  }
-
   // What it keeps of requests that have not come whole.
   void CountUnfinished() {
     const std::size_t kept = stream_ ? parser_.memory() + unread_.capacity() : 0;
@@ -151,7 +149,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   // Ends or refuses what takes longer than its state allows.
   void CheckTime(Time now) {
-    if (waiting_) return;
+    if (waiting_ || postponed_) return;
     if (stream_->unsent() > 0) {
       if (now - stream_->last_progress() > kWriteTime) Finish();
       return;
@@ -194,9 +192,17 @@ class HttpServer::Connection : public net::StreamHandler {
   void Process(std::string_view bytes) {
     processing_ = true;
     coming_ = bytes;
+    Time begun{};  // the last request that began here
+    const auto spend = [&](Time now) { server_.Spend(begun == Time{} ? Duration::zero() : now - begun); };
     while (stream_ && !waiting_ && !coming_.empty()) {
-      if (!MayGoOn()) break;
-      if (!parser_.started()) since_ = Now();
+      if (!parser_.started()) {
+        since_ = Now();
+        spend(since_);
+        if (std::exchange(begun, since_) != Time{} && !server_.HasTime()) {
+          Postpone();
+          break;
+        }
+      }
       const bool had_head = parser_.state() != http::RequestParser::State::kHead;
       const auto taken = parser_.Feed(coming_);
       if (!taken) {
@@ -216,27 +222,14 @@ class HttpServer::Connection : public net::StreamHandler {
       }
       if (parser_.state() != http::RequestParser::State::kComplete) continue;
       ++requests_;
-      ++turn_requests_;
       ++server_.counters_.requests;
       waiting_ = true;
       stream_->PauseReading();
       server_.handler_.OnRequest({id_, parser_.head(), parser_.body()});
     }
+    spend(Now());
     unread_ = coming_;
     processing_ = false;
-  }
-
-  // Whether the turn has time for one more request of this connection; else it goes on in the next turn.
-  bool MayGoOn() {
-    const std::uint64_t turn = server_.loop_.turn();
-    if (turn != turn_) {
-      turn_ = turn;
-      turn_requests_ = 0;
-    }
-    if (turn_requests_ < kRequestsATurn) return true;
-    stream_->PauseReading();
-    server_.GoOnLater(id_);
-    return false;
   }
 
   void CountTlsFailure(const std::string& reason) {
@@ -269,12 +262,11 @@ class HttpServer::Connection : public net::StreamHandler {
   Time since_;                     // when the present part of a request began
   std::size_t counted_bytes_ = 0;  // in HttpServer::unfinished_bytes_
   std::uint64_t requests_ = 0;
-  std::uint64_t turn_ = 0;  // the turn …
-  int turn_requests_ = 0;   // … and how many requests were read in it
   bool unwelcome_ = false;  // one too many of its address
   bool forwarded_ = false;
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
   bool waiting_ = false;                  // for the answer to a complete request
+  bool postponed_ = false;                // in HttpServer::postponed_
   bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack
@@ -341,29 +333,14 @@ void HttpServer::Connection::CountForwarded() {
 }
 
 HttpServer::HttpServer(net::Loop& loop, std::string name, const HttpLimits& limits, Log& log, HttpHandler& handler)
-    : loop_(loop),
-      name_(std::move(name)),
-      limits_(limits),
-      log_(log),
-      handler_(handler),
-      sweep_(loop, [this] { Sweep(); }),
-      go_on_(loop, [this] { GoOn(); }) {
+    : loop_(loop), name_(std::move(name)), limits_(limits), log_(log), handler_(handler), sweep_(loop, [this] {
+        Sweep();
+      }) {
   sweep_.Start(kSweepInterval, kSweepInterval);
   sweep_.Unref();
 }
 
 HttpServer::~HttpServer() = default;
-
-void HttpServer::GoOnLater(ConnectionId connection) {
-  if (later_.empty()) go_on_.Start(Duration::zero());
-  later_.push_back(connection);
-}
-
-void HttpServer::GoOn() {
-  for (const ConnectionId id : std::exchange(later_, {})) {
-    if (const auto found = connections_.find(id); found != connections_.end()) found->second->GoOn();
-  }
-}
 
 Result<net::Address> HttpServer::Bind(const net::Address& address, PortOptions options) {
   auto port = std::make_unique<Port>(*this, ports_.size(), std::move(options));
@@ -455,18 +432,23 @@ void HttpServer::Release(ConnectionId connection) {
   UpdateListeners();
 }
 
-bool HttpServer::HasArrivalTime() {
-  if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
-  return arrival_spent_ < limits_.arrival_time;
+void HttpServer::Spend(Duration time) {
+  if (std::exchange(spending_turn_, loop_.turn()) != loop_.turn()) spent_ = Duration::zero();
+  spent_ += time;
 }
 
-void HttpServer::ContinueArrivals() {
-  while (!arrivals_.empty() && HasArrivalTime()) {
-    const auto found = connections_.find(arrivals_.front());
-    arrivals_.pop_front();
-    if (found != connections_.end()) found->second->ArriveLate();
+bool HttpServer::HasTime() {
+  Spend(Duration::zero());
+  return spent_ < limits_.turn_time;
+}
+
+void HttpServer::ContinuePostponed() {
+  while (!postponed_.empty() && HasTime()) {
+    const auto found = connections_.find(postponed_.front());
+    postponed_.pop_front();
+    if (found != connections_.end()) found->second->Continue();
   }
-  if (!arrivals_.empty()) loop_.TurnAgain();
+  if (!postponed_.empty()) loop_.TurnAgain();
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {

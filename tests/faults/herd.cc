@@ -9,6 +9,7 @@
 // counts from 0 in each group. Prints a line of JSON every 100 ms, and a last one when its standard input ends:
 //
 //   {"t": monotonic seconds, "open": clients, "messages": since the last line,
+//    "missing": messages that somebody has, and others of the group not,
 //    "failed": [[errno or -1 for an end before the answer, how often] of each address since the start],
 //    "latency": {bucket: count since the last line}}        a bucket b holds latencies of about 1.1^b microseconds
 //   {"missing": messages, "clients": how many ever opened}
@@ -269,8 +270,8 @@ class Herd {
   }
 
   void Report() {
-    std::printf("{\"t\": %.6f, \"open\": %zu, \"messages\": %zu, \"failed\": [", static_cast<double>(Now()) / kSecond,
-                open_, messages_);
+    std::printf("{\"t\": %.6f, \"open\": %zu, \"messages\": %zu, \"missing\": %zu, \"failed\": [",
+                static_cast<double>(Now()) / kSecond, open_, messages_, Missing());
     for (std::size_t i = 0; i < failed_.size(); ++i) {
       std::printf("%s[", i == 0 ? "" : ", ");
       const char* comma = "";
@@ -292,14 +293,18 @@ class Herd {
     latency_.clear();
   }
 
-  void ReportMissing() {
+  std::size_t Missing() const {
     std::size_t missing = 0;
-    std::size_t opened = 0;
     for (const Client& client : clients_) {
-      opened += client.opened_once;
       for (std::size_t n = client.first; n <= newest_[client.group]; ++n) missing += !client.seen[n];
     }
-    std::printf("{\"missing\": %zu, \"clients\": %zu}\n", missing, opened);
+    return missing;
+  }
+
+  void ReportMissing() {
+    std::size_t opened = 0;
+    for (const Client& client : clients_) opened += client.opened_once;
+    std::printf("{\"missing\": %zu, \"clients\": %zu}\n", Missing(), opened);
     std::fflush(stdout);
   }
 

@@ -56,9 +56,9 @@ class Herd:
     def open(self):
         return self.lines[-1]["open"] if self.lines else 0
 
-    def is_quiet(self):
-        """Whether nothing has come for three seconds: on a slow machine, a turn full of replays takes its time."""
-        return not any(line["messages"] for line in self.lines[-30:])
+    def has_all(self):
+        """Whether nobody lacks what others of the group have, and nothing new has come for a second."""
+        return self.lines[-1]["missing"] == 0 and not any(line["messages"] for line in self.lines[-10:])
 
     def between(self, begin, end):
         return [line for line in self.lines if begin <= line["t"] < end]

@@ -10,6 +10,7 @@ namespace aphlict::fuzz {
 namespace {
 
 constexpr int kDepth = 12;
+constexpr Time kSent{seconds(1000)};
 
 void CheckAge(Duration age, const SlowJson& data) {
   const SlowJson& given = data["age"];
@@ -29,7 +30,7 @@ void CheckPhids(const std::vector<std::string>& phids, const SlowJson& data) {
 }
 
 void Test(std::string_view text) {
-  const auto command = clients::ParseCommand(text, kDepth);
+  const auto command = clients::ParseCommand(text, kDepth, kSent);
   const auto root = ReadSlowly(text, kDepth, false);
   const SlowJson nothing;
   const SlowJson& name = root ? (*root)["command"] : nothing;
@@ -40,7 +41,7 @@ void Test(std::string_view text) {
       takes_phids ? data.type == SlowJson::Type::kArray : is_name && (name.text == "ping" || name.text == "replay");
   Check(command.has_value() == expected, "both readings take it for a command, or none does");
   if (!command) return Check(!command.error().text.empty(), "an error says why it is none");
-  if (const auto* replay = std::get_if<clients::ReplayRequest>(&*command)) return CheckAge(replay->age, data);
+  if (const auto* replay = std::get_if<clients::ReplayRequest>(&*command)) return CheckAge(kSent - replay->since, data);
   if (const auto* subscribe = std::get_if<clients::Subscribe>(&*command)) {
     Check(name.text == "subscribe", "both readings find the same command");
     return CheckPhids(subscribe->phids, data);

@@ -167,7 +167,7 @@ Step ClientCommand() {
 
 Step CommandParse() {
   return [text = R"({"command":"subscribe","data":[")" + Phid(1) + R"("]})"] {
-    Expect(clients::ParseCommand(text, 1024).has_value(), "no command");
+    Expect(clients::ParseCommand(text, 1024, Time{}).has_value(), "no command");
   };
 }
 

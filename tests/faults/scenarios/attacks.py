@@ -139,7 +139,7 @@ def run_attack(trial, name):
     trial.say("over")
     wait(5 if trial.long else 1)
     publisher.stop()
-    wait_until(herd.is_quiet, "nothing comes any longer", PATIENCE)
+    wait_until(herd.has_all, "all have everything", PATIENCE)
     trial.check(herd.open() == CLIENTS, f"only {herd.open()} honest clients are there")
     lost_connections = sum(line["open"] < CLIENTS for line in herd.between(begun, ended + 1))
     trial.check(lost_connections == 0, "an honest client was cut off meanwhile")

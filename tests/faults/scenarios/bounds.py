@@ -41,7 +41,7 @@ def herd(trial):
     trial.say("all have come back")
     wait(5 if trial.long else 2)
     publisher.stop()
-    wait_until(lambda: staying.is_quiet() and coming.is_quiet(), "nothing comes any longer", PATIENCE)
+    wait_until(lambda: staying.has_all() and coming.has_all(), "all have everything", PATIENCE)
     staying.close()
     coming.close()
     last = publisher.started + publisher.seconds

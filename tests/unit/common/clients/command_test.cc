@@ -16,12 +16,16 @@ std::string List(const std::vector<std::string>& phids) {
 
 std::string Describe(const Subscribe& subscribe) { return "subscribe" + List(subscribe.phids); }
 std::string Describe(const Unsubscribe& unsubscribe) { return "unsubscribe" + List(unsubscribe.phids); }
-std::string Describe(const ReplayRequest& replay) { return "replay " + std::to_string(replay.age.count()) + " ns"; }
+constexpr Time kSent{seconds(1000)};
+
+Duration Age(const ReplayRequest& replay) { return kSent - replay.since; }
+
+std::string Describe(const ReplayRequest& replay) { return "replay " + std::to_string(Age(replay).count()) + " ns"; }
 std::string Describe(const Ping&) { return "ping"; }
 
 // "subscribe [a] [b]", "replay 5 ns", or "error: why".
 std::string Parsed(std::string_view text, int max_depth = 1024) {
-  const auto command = ParseCommand(text, max_depth);
+  const auto command = ParseCommand(text, max_depth, kSent);
   if (!command) {
     CHECK(command.error().text != "");
     return "error: " + command.error().text;
@@ -76,9 +80,9 @@ TEST_CASE("replay asks for the last milliseconds") {
   SUBCASE("more than any history has, where the number is past reason") {
     for (const char* age : {"1e400", "1e300", "99999999999999999999999999"}) {
       CAPTURE(age);
-      const auto command = ParseCommand(Frame("replay", R"({"age":)" + std::string(age) + "}"), 8);
+      const auto command = ParseCommand(Frame("replay", R"({"age":)" + std::string(age) + "}"), 8, kSent);
       REQUIRE(command);
-      CHECK(std::get<ReplayRequest>(*command).age == std::chrono::duration_cast<Duration>(seconds(100'000'000)));
+      CHECK(Age(std::get<ReplayRequest>(*command)) == std::chrono::duration_cast<Duration>(seconds(100'000'000)));
     }
   }
   SUBCASE("of the future, which are none") {

@@ -179,7 +179,6 @@ TEST_CASE("one that leaves takes its subscriptions with it, and nobody else's") 
   }
 }
 
-// Beyond 16, a subscriber's topics are found by a map.
 TEST_CASE("one with many subscriptions leaves by and by") {
   SubscriptionIndex index;
   Page leaving(index, "leaving");
@@ -196,6 +195,7 @@ TEST_CASE("one with many subscriptions leaves by and by") {
   CHECK(index.UnsubscribeSome(leaving, 1));
 }
 
+// Beyond 16, a subscriber's topics are found by a table.
 TEST_CASE("a subscriber's topics are found however many they are") {
   for (const int count : {1, 15, 16, 17, 18, 40}) {
     CAPTURE(count);

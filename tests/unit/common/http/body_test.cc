@@ -6,17 +6,14 @@
 #include <string_view>
 #include <utility>
 
+#include "tests/unit/support/text.h"
+
 namespace aphlict::http {
 namespace {
 
-constexpr std::size_t kMiB = 1024 * 1024;
+using testing::Long;
 
-std::string Text(std::size_t size) {
-  std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
-  text.resize(size);
-  return text;
-}
+constexpr std::size_t kMiB = 1024 * 1024;
 
 TEST_CASE("a body is what was appended, whatever its size and its pieces") {
   for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{65'535}, std::size_t{65'536},
@@ -24,7 +21,7 @@ TEST_CASE("a body is what was appended, whatever its size and its pieces") {
     for (const std::size_t step : {std::size_t{1000}, std::size_t{65'536}, std::size_t{100'000}, kMiB}) {
       CAPTURE(size);
       CAPTURE(step);
-      const std::string text = Text(size);
+      const std::string text = Long(size);
       Body body;
       for (std::size_t at = 0; at < size; at += step) body.Append(std::string_view(text).substr(at, step));
       CHECK(body.size() == size);
@@ -36,7 +33,7 @@ TEST_CASE("a body is what was appended, whatever its size and its pieces") {
 
 TEST_CASE("a body that grows takes little more than what has come of it") {
   Body body;
-  const std::string text = Text(10'000);
+  const std::string text = Long(10'000);
   while (body.size() < 3 * kMiB) {
     body.Append(text);
     CHECK(body.memory() >= body.size());
@@ -46,7 +43,7 @@ TEST_CASE("a body that grows takes little more than what has come of it") {
 
 TEST_CASE("a body that was taken or cleared is empty, and can be used again") {
   Body body;
-  body.Append(Text(200'000));
+  body.Append(Long(200'000));
   const std::string taken = std::move(body.Whole());
   CHECK(taken.size() == 200'000);
   body.Clear();

@@ -15,10 +15,12 @@
 #include <vector>
 
 #include "tests/unit/support/loop.h"
+#include "tests/unit/support/text.h"
 
 namespace aphlict::net {
 namespace {
 
+using testing::Long;
 using testing::Peer;
 using testing::SocketPair;
 using testing::TestLoop;
@@ -86,14 +88,6 @@ struct Connected {
   SocketPair pair;
   Owner owner;
 };
-
-// Text of which no two parts are alike.
-std::string Long(std::size_t size) {
-  std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
-  text.resize(size);
-  return text;
-}
 
 TEST_CASE("a loop counts the bytes of its streams, and what they have not sent yet") {
   Connected connected(4096);
@@ -666,6 +660,48 @@ TEST_CASE("streams that yield share a part of each turn, and each is heard befor
     std::sort(ten.begin(), ten.end());
     CHECK(ten == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
   }
+}
+
+TEST_CASE("while streams that yield wait, all is heard until then and no further") {
+  TestLoop loop;
+  struct Busy {
+    explicit Busy(Loop& l) : owner(Stream::Adopt(l, pair.descriptor)) {}
+    SocketPair pair;
+    Owner owner;
+    Time sent{};
+  };
+  Time turn_ended = Now();
+  Duration longest_turn{};
+  loop->SetTurnEnd([&] { longest_turn = std::max(longest_turn, Now() - std::exchange(turn_ended, Now())); });
+  std::vector<std::unique_ptr<Busy>> all;
+  std::vector<Duration> waited, until;  // of each read: since it was sent, and since all is heard
+  for (int i = 0; i < 10; ++i) {
+    all.push_back(std::make_unique<Busy>(loop));
+    Busy& busy = *all.back();
+    busy.owner.stream->Yield();
+    busy.owner.on_bytes = [&] {
+      waited.push_back(Now() - busy.sent);
+      until.push_back(Now() - loop->heard_until());
+      // A turn has room for a few that take a millisecond each.
+      for (const Time end = Now() + milliseconds(1); Now() < end;) continue;
+      if (waited.size() > 50) return;
+      busy.sent = Now();
+      busy.pair.peer.Send("again");
+    };
+  }
+  const Time begun = Now();
+  CHECK(loop->heard_until() >= begun);
+  for (auto& busy : all) {
+    busy->sent = Now();
+    busy->pair.peer.Send("x");
+  }
+  REQUIRE(loop.RunUntil([&] { return waited.size() == 60; }));
+  for (std::size_t i = 0; i < 60; ++i) CHECK(waited[i] <= until[i] + longest_turn);
+  CHECK(*std::max_element(waited.begin(), waited.end()) > longest_turn);
+  const Time caught_up = Now();
+  loop.RunFor(milliseconds(10));
+  CHECK(loop->heard_until() >= caught_up);
+  loop->SetTurnEnd(nullptr);
 }
 
 }  // namespace

@@ -18,11 +18,13 @@
 #include "common/net/tls_session.h"
 #include "tests/unit/support/certificates.h"
 #include "tests/unit/support/loop.h"
+#include "tests/unit/support/text.h"
 
 namespace aphlict::net {
 namespace {
 
 using testing::Certificate;
+using testing::Long;
 using testing::Peer;
 using testing::TemporaryFolder;
 using testing::TestLoop;
@@ -121,13 +123,6 @@ class Fixture : private ListenerHandler {
 
   std::unique_ptr<Listener> listener_;
 };
-
-std::string Long(std::size_t size) {
-  std::string text;
-  for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
-  text.resize(size);
-  return text;
-}
 
 TEST_CASE("both ends read what the other has written, in pieces of every size") {
   Fixture fixture;

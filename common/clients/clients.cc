@@ -23,10 +23,10 @@ constexpr Duration kWorkTime = milliseconds(1);
 // Subscriptions. More than come in at once, so that those who come and go do not pile up.
 constexpr std::size_t kForgottenAtOnce = 1024;
 // And for handshakes.
-constexpr Duration kArrivalTime = milliseconds(1);
+constexpr Duration kRequestTime = milliseconds(1);
 
-server::HttpLimits WithArrivalTime(server::HttpLimits limits) {
-  limits.arrival_time = kArrivalTime;
+server::HttpLimits WithTurnTime(server::HttpLimits limits) {
+  limits.turn_time = kRequestTime;
   return limits;
 }
 
@@ -62,7 +62,7 @@ Clients::Clients(net::Loop& loop, const ClientLimits& options, const history::Hi
       log_(log),
       pong_frame_(websocket::EncodeFrame(websocket::Opcode::kText, R"({"type":"pong"})")),
       readers_(websocket::Role::kServer, options.commands),
-      http_(loop, "client", WithArrivalTime(options.http), log, *this),
+      http_(loop, "client", WithTurnTime(options.http), log, *this),
       live_(history.end()),
       sweep_(loop, [this] { Sweep(); }),
       drain_(loop, [this] { DrainSome(); }) {
@@ -91,7 +91,7 @@ void Clients::Pump() {
     FanOut(*entry.message());
   }
   if (!work_queue_.empty() || !forgotten_.empty()) ContinueWork();
-  http_.ContinueArrivals();
+  http_.ContinuePostponed();
 }
 
 void Clients::Schedule(Client& client) {

@@ -63,28 +63,33 @@ class HttpServer::Connection : public net::StreamHandler {
 
   void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.arrivals_.empty() && server_.HasArrivalTime()) return Arrive(bytes);
+    if (server_.postponed_.empty() && server_.HasTime()) return Arrive(bytes);
     unread_.append(bytes);
-    server_.arrivals_.push_back(id_);
-    queued_ = true;
-    stream_->PauseReading();
+    Postpone();
   }
 
-  // Deals with the first bytes, at the expense of the turn's time for arrivals.
+  // Deals with the first bytes.
   void Arrive(std::string_view bytes) {
     const Time begun = Now();
     in_handshake_ = true;
     stream_->ContinueHandshake();
     in_handshake_ = false;
+    server_.Spend(Now() - begun);
     if (stream_) Take(bytes);
-    server_.arrival_spent_ += Now() - begun;
   }
 
-  void ArriveLate() {
-    queued_ = false;
+  // Until the turn has time for it, or a later one.
+  void Postpone() {
+    postponed_ = true;
+    server_.postponed_.push_back(id_);
+    stream_->PauseReading();
+  }
+
+  void Continue() {
+    postponed_ = false;
     since_ = Now();  // until now, it was the server that kept it waiting
     Arrive({});
-    if (stream_ && !waiting_) stream_->ResumeReading();
+    if (stream_ && !waiting_ && !postponed_) stream_->ResumeReading();
     BoundUnfinished();
   }
 
@@ -144,7 +149,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   // Ends or refuses what takes longer than its state allows.
   void CheckTime(Time now) {
-    if (waiting_ || queued_) return;
+    if (waiting_ || postponed_) return;
     if (stream_->unsent() > 0) {
       if (now - stream_->last_progress() > kWriteTime) Finish();
       return;
@@ -187,8 +192,17 @@ class HttpServer::Connection : public net::StreamHandler {
   void Process(std::string_view bytes) {
     processing_ = true;
     coming_ = bytes;
+    Time begun{};  // the last request that began here
+    const auto spend = [&](Time now) { server_.Spend(begun == Time{} ? Duration::zero() : now - begun); };
     while (stream_ && !waiting_ && !coming_.empty()) {
-      if (!parser_.started()) since_ = Now();
+      if (!parser_.started()) {
+        since_ = Now();
+        spend(since_);
+        if (std::exchange(begun, since_) != Time{} && !server_.HasTime()) {
+          Postpone();
+          break;
+        }
+      }
       const bool had_head = parser_.state() != http::RequestParser::State::kHead;
       const auto taken = parser_.Feed(coming_);
       if (!taken) {
@@ -213,6 +227,7 @@ class HttpServer::Connection : public net::StreamHandler {
       stream_->PauseReading();
       server_.handler_.OnRequest({id_, parser_.head(), parser_.body()});
     }
+    spend(Now());
     unread_ = coming_;
     processing_ = false;
   }
@@ -249,7 +264,7 @@ class HttpServer::Connection : public net::StreamHandler {
   bool forwarded_ = false;
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
   bool waiting_ = false;                  // for the answer to a complete request
-  bool queued_ = false;                   // in HttpServer::arrivals_
+  bool postponed_ = false;                // in HttpServer::postponed_
   bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack
@@ -384,18 +399,23 @@ void HttpServer::Release(ConnectionId connection) {
   UpdateListeners();
 }
 
-bool HttpServer::HasArrivalTime() {
-  if (std::exchange(arrival_turn_, loop_.turn()) != loop_.turn()) arrival_spent_ = Duration::zero();
-  return arrival_spent_ < limits_.arrival_time;
+void HttpServer::Spend(Duration time) {
+  if (std::exchange(spending_turn_, loop_.turn()) != loop_.turn()) spent_ = Duration::zero();
+  spent_ += time;
 }
 
-void HttpServer::ContinueArrivals() {
-  while (!arrivals_.empty() && HasArrivalTime()) {
-    const auto found = connections_.find(arrivals_.front());
-    arrivals_.pop_front();
-    if (found != connections_.end()) found->second->ArriveLate();
+bool HttpServer::HasTime() {
+  Spend(Duration::zero());
+  return spent_ < limits_.turn_time;
+}
+
+void HttpServer::ContinuePostponed() {
+  while (!postponed_.empty() && HasTime()) {
+    const auto found = connections_.find(postponed_.front());
+    postponed_.pop_front();
+    if (found != connections_.end()) found->second->Continue();
   }
-  if (!arrivals_.empty()) loop_.TurnAgain();
+  if (!postponed_.empty()) loop_.TurnAgain();
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {

@@ -66,9 +66,10 @@ struct HttpLimits {
   // What requests that have not come whole may take, all together. Past it those that still grow get 503, so that
   // neither many nor large ones fill the memory; one that comes in one piece is never concerned.
   std::size_t unfinished_bytes = 64 * 1024 * 1024;
-  // Of a turn of the loop, for first requests, so that a herd does not keep it from everybody else; what is over goes
-  // on at the turn's end and in the next ones, which then begin at once. Who bounds it calls ContinueArrivals().
-  Duration arrival_time = Duration::max();
+  // Of a turn of the loop, for first requests and those that were sent ahead of an answer, so that neither a herd nor
+  // a long list keeps it from everybody else; what is over goes on at the turn's end and in the next ones, which then
+  // begin at once. Who bounds it calls ContinuePostponed().
+  Duration turn_time = Duration::max();
 };
 
 struct HttpCounters {
@@ -115,8 +116,8 @@ class HttpServer {
   net::StreamPtr Upgrade(ConnectionId connection, std::string* unread);
   void Release(ConnectionId connection);
 
-  // At the end of each turn: goes on with first requests that had to wait, as far as the turn's time for them allows.
-  void ContinueArrivals();
+  // At the end of each turn: goes on with requests that had to wait, as far as the turn's time for them allows.
+  void ContinuePostponed();
 
   // Who is at a connection's other end: behind a trusted proxy, whom that tells of. An empty address when it has gone;
   // of one that was upgraded, also where it is the other end of its stream.
@@ -157,8 +158,9 @@ class HttpServer {
   void Leave(ConnectionId id);
   void OnAnnounced(ConnectionId id, const Port& port, const Result<net::ProxyHeader>& header);
   void DropAnnounced(ConnectionId id);
-  // Whether the turn has time left for arrivals.
-  bool HasArrivalTime();
+  // Of the turn's time for first requests and those sent ahead: takes some, and whether some is left.
+  void Spend(Duration time);
+  bool HasTime();
   void CountRefusal(Refusal refusal, const std::string& peer, const Error& error);
   void Remove(Connection& connection);
   void Sweep();
@@ -177,10 +179,10 @@ class HttpServer {
   std::unordered_map<net::AddressBytes, std::uint32_t, HashAddress> per_address_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
-  std::size_t unfinished_bytes_ = 0;         // over all connections
-  std::deque<ConnectionId> arrivals_;        // those whose first bytes wait for their turn
-  std::uint64_t arrival_turn_ = UINT64_MAX;  // the turn …
-  Duration arrival_spent_{};                 // … and what was spent on arrivals in it
+  std::size_t unfinished_bytes_ = 0;          // over all connections
+  std::deque<ConnectionId> postponed_;        // those that wait for their turn
+  std::uint64_t spending_turn_ = UINT64_MAX;  // the turn …
+  Duration spent_{};                          // … and what was spent of its time
   bool listening_ = false;
   HttpCounters counters_;
   std::array<LogLimiter, kRefusals> log_limiters_;  // one flood does not hide another

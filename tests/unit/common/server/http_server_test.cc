@@ -468,17 +468,17 @@ TEST_CASE("a head's time is counted from its first byte, and does not end while 
 }
 
 // A turn has time for one first request.
-HttpLimits OneArrivalATurn() {
+HttpLimits OneRequestATurn() {
   HttpLimits limits;
-  limits.arrival_time = Duration(1);
+  limits.turn_time = Duration(1);
   return limits;
 }
 
 TEST_CASE("first requests past their time of a turn wait, in their order, and those who are there do not") {
-  Server server(OneArrivalATurn());
+  Server server(OneRequestATurn());
   std::vector<std::size_t> asked_by_turn;  // what was asked when a turn ended
   server.loop->SetTurnEnd([&] {
-    server.http.ContinueArrivals();
+    server.http.ContinuePostponed();
     asked_by_turn.push_back(server.asked.size());
   });
   Peer settled = server.Connect();
@@ -505,8 +505,42 @@ TEST_CASE("first requests past their time of a turn wait, in their order, and th
   server.loop->SetTurnEnd(nullptr);
 }
 
+TEST_CASE("who sends many requests ahead does not keep others waiting, and gets all of them answered in order") {
+  Server server(OneRequestATurn());
+  server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });
+  Peer eager = server.Connect();
+  Peer other = server.Connect();
+  REQUIRE(server.RunUntilConnections(2));
+  std::string many, answers;
+  for (int i = 0; i < 500; ++i) {
+    many += Get("/" + std::to_string(i));
+    answers += Ok("GET /" + std::to_string(i));
+  }
+  eager.Send(many);
+  other.Send(Get("/other"));
+  CHECK(server.ReceiveUntil(other, "/other") == Ok("GET /other"));
+  CHECK(server.asked.size() < 50);
+  CHECK(server.ReceiveUntil(eager, "/499") == answers);
+
+  SUBCASE("also behind a request whose answer is late") {
+    server.answers_at_once = false;
+    eager.Send(Get("/a") + Get("/b") + Get("/c"));
+    REQUIRE(server.RunUntilAsked(502));
+    server.answers_at_once = true;
+    server.Answer(501);
+    CHECK(server.ReceiveUntil(eager, "/c") == Ok("GET /a") + Ok("GET /b") + Ok("GET /c"));
+  }
+  SUBCASE("or goes") {
+    eager.Send(many);
+    REQUIRE(server.RunUntilAsked(510));
+    eager.Close();
+    REQUIRE(server.RunUntilConnections(1));
+  }
+  server.loop->SetTurnEnd(nullptr);
+}
+
 TEST_CASE("who waits for the server is not late") {
-  HttpLimits limits = OneArrivalATurn();
+  HttpLimits limits = OneRequestATurn();
   limits.head_time = milliseconds(200);
   Server server(limits);
   Peer first = server.Connect();
@@ -515,15 +549,15 @@ TEST_CASE("who waits for the server is not late") {
   first.Send(Get("/first"));
   second.Send(Get("/second"));
   CHECK(server.ReceiveUntil(first, "/first") == Ok("GET /first"));
-  server.loop.RunFor(seconds(1));  // nothing continues arrivals
+  server.loop.RunFor(seconds(1));  // nothing continues them
   CHECK(server.asked.size() == 1);
-  server.http.ContinueArrivals();
+  server.http.ContinuePostponed();
   CHECK(server.ReceiveUntil(second, "/second") == Ok("GET /second"));
 }
 
 TEST_CASE("who goes while its first request waits is passed over") {
-  Server server(OneArrivalATurn());
-  server.loop->SetTurnEnd([&] { server.http.ContinueArrivals(); });
+  Server server(OneRequestATurn());
+  server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });
   std::vector<Peer> herd;
   for (int i = 0; i < 20; ++i) herd.push_back(server.Connect());
   REQUIRE(server.RunUntilConnections(20));

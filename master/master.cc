@@ -111,7 +111,8 @@ Master::Answered Master::Number(const Pending& pending, std::vector<history::Mes
       numbering_.epoch(), numbering_.Next(), now,
       {pending.instance, pending.publish.unique_id, pending.publish.subscribers, pending.body}));
   if (log_.enabled(LogLevel::kDebug)) {
-    log_.Debug("publish", {{"instance", pending.instance},
+    log_.Debug("publish", {{"epoch", numbering_.epoch()},
+                           {"instance", pending.instance},
                            {"sequence", numbering_.last()},
                            {"bytes", pending.body.size()},
                            {"subscribers", pending.publish.subscribers.size()}});

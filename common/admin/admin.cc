@@ -1,5 +1,8 @@
 #include "common/admin/admin.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "common/admin/dashboard.h"
 #include "common/admin/host_names.h"
 #include "common/admin/metrics.h"
@@ -62,40 +65,66 @@ void Admin::OnRequest(const server::Request& request) {
   if (instance.size() > options_.instance_bytes) {
     return refuse(400, "the instance's name is longer than " + std::to_string(options_.instance_bytes) + " bytes");
   }
-  if (head.path() == "/") {
-    if (head.method != "POST") return refuse(405, "publish with POST", "POST");
-    return OnPost(request, instance);
+  const std::string_view path = IsDashboard(head.path()) ? kDashboardPath : head.path();
+  const auto* endpoint = std::find_if(std::begin(kEndpoints), std::end(kEndpoints),
+                                      [&](const Endpoint& each) { return each.path == path; });
+  if (endpoint == std::end(kEndpoints)) return refuse(404, "there is nothing here; there are " + ListOfEndpoints());
+  if (endpoint->published_to && head.method != "POST") return refuse(405, "publish with POST", "POST");
+  if (!endpoint->published_to && head.method != "GET" && head.method != "HEAD") {
+    return refuse(405, "this is read with GET", "GET, HEAD");
   }
-  const std::string_view path = head.path();
-  if (IsDashboard(path)) return OnDashboard(request);
-  if (path != "/status/" && path != "/metrics" && path != kHealthPath && path != kReadinessPath) {
-    return refuse(404, "there is nothing here; publish with POST /, status is at /status/, metrics are at /metrics");
+  (this->*endpoint->serve)(request, instance);
+}
+
+const Admin::Endpoint Admin::kEndpoints[] = {
+    {"/", true, &Admin::OnPublish},
+    {"/status/", false, &Admin::OnStatus},
+    {"/metrics", false, &Admin::OnMetrics},
+    {kHealthPath, false, &Admin::OnHealth},
+    {kReadinessPath, false, &Admin::OnReadiness},
+    {kDashboardPath, false, &Admin::OnDashboard},
+};
+
+std::string Admin::ListOfEndpoints() {
+  std::string list;
+  for (const Endpoint& each : kEndpoints) {
+    list.append(list.empty() ? "" : ", ").append(each.published_to ? "POST " : "GET ").append(each.path);
   }
-  if (head.method != "GET" && head.method != "HEAD") return refuse(405, "this is read with GET", "GET, HEAD");
+  return list;
+}
+
+void Admin::OnStatus(const server::Request& request, const std::string& instance) {
   http::Response response;
-  if (path == "/status/") {
-    response.content_type = "application/json";
-    response.body = status_.StatusOf(instance);
-  } else if (path == "/metrics") {
-    const MetricsFormat format = FormatFor(head.headers);
-    response.content_type = ContentTypeOf(format);
-    response.headers.push_back({"Vary", "Accept"});
-    response.body = status_.MetricsAs(format);
-  } else if (path == kHealthPath) {
-    response.body = "ok\n";  // that it is answered is all there is to know: the loop turns
-  } else {
-    response.status = status_.state() == State::kReady ? 200 : 503;
-    response.body = ReadinessText(status_.state());
-  }
+  response.content_type = "application/json";
+  response.body = status_.StatusOf(instance);
   http_.Respond(request.connection, response);
 }
 
-void Admin::OnDashboard(const server::Request& request) {
+void Admin::OnMetrics(const server::Request& request, const std::string&) {
+  const MetricsFormat format = FormatFor(request.head.headers);
   http::Response response;
-  if (request.head.method != "GET" && request.head.method != "HEAD") {
-    response = http::ErrorResponse(405, "this is read with GET");
-    response.headers.push_back({"Allow", "GET, HEAD"});
-  } else if (request.head.path() != kDashboardPath) {
+  response.content_type = ContentTypeOf(format);
+  response.headers.push_back({"Vary", "Accept"});
+  response.body = status_.MetricsAs(format);
+  http_.Respond(request.connection, response);
+}
+
+void Admin::OnHealth(const server::Request& request, const std::string&) {
+  http::Response response;
+  response.body = "ok\n";  // that it is answered is all there is to know: the loop turns
+  http_.Respond(request.connection, response);
+}
+
+void Admin::OnReadiness(const server::Request& request, const std::string&) {
+  http::Response response;
+  response.status = status_.state() == State::kReady ? 200 : 503;
+  response.body = ReadinessText(status_.state());
+  http_.Respond(request.connection, response);
+}
+
+void Admin::OnDashboard(const server::Request& request, const std::string&) {
+  http::Response response;
+  if (request.head.path() != kDashboardPath) {
     response.status = 301;
     response.headers.push_back({"Location", std::string(kDashboardPath)});
   } else {
@@ -109,7 +138,7 @@ void Admin::OnDashboard(const server::Request& request) {
   http_.Respond(request.connection, response);
 }
 
-void Admin::OnPost(const server::Request& request, const std::string& instance) {
+void Admin::OnPublish(const server::Request& request, const std::string& instance) {
   if (publish_ == nullptr) {
     Count(PublishResult::kNoMaster);
     return http_.Respond(request.connection,

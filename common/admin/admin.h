@@ -70,8 +70,21 @@ class Admin : private server::HttpHandler {
  private:
   void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;
-  void OnDashboard(const server::Request& request);
-  void OnPost(const server::Request& request, const std::string& instance);
+  void OnPublish(const server::Request& request, const std::string& instance);
+  void OnStatus(const server::Request& request, const std::string& instance);
+  void OnMetrics(const server::Request& request, const std::string& instance);
+  void OnHealth(const server::Request& request, const std::string& instance);
+  void OnReadiness(const server::Request& request, const std::string& instance);
+  void OnDashboard(const server::Request& request, const std::string& instance);
+
+  struct Endpoint {
+    std::string_view path;
+    bool published_to;  // with POST; else it is read, with GET or HEAD
+    void (Admin::*serve)(const server::Request& request, const std::string& instance);
+  };
+  static const Endpoint kEndpoints[];
+  // All of them, for people.
+  static std::string ListOfEndpoints();
 
   Options options_;
   const StatusSource& status_;

@@ -158,20 +158,26 @@ void Clients::TimeDeliveries() {
 }
 
 void Clients::FanOut(const history::Message& message) {
-  const history::Instance* instance = instances_.Find(message.instance());
-  const auto audience = audiences_.find(instance);
-  if (audience == audiences_.end()) return counters_.fan_out.Add(std::uint64_t{0});
+  const auto audience = audiences_.find(instances_.Find(message.instance()));
   const std::uint64_t before = counters_.deliveries;
-  const SharedBytes frame = message.client_frame();
   std::vector<Client*> over;  // cut afterwards: the index must not change under the walk
-  audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
-    auto& client = static_cast<Client&>(subscriber);
-    if (!client.Deliver(frame)) over.push_back(&client);
-  });
+  if (audience != audiences_.end()) {
+    const SharedBytes frame = message.client_frame();
+    audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
+      auto& client = static_cast<Client&>(subscriber);
+      if (!client.Deliver(frame)) over.push_back(&client);
+    });
+  }
   const std::uint64_t deliveries = counters_.deliveries - before;
   counters_.fan_out.Add(deliveries);
   if (deliveries > 0) fanned_out_.push_back({message.accepted(), deliveries});
   fan_out_turn_ = loop_.turn();
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.Debug("fan_out", {{"epoch", message.epoch()},
+                           {"sequence", message.sequence()},
+                           {"instance", message.instance()},
+                           {"clients", deliveries}});
+  }
   for (Client* client : over) {
     Cut(*client, ClientEnd::kUnsent);
   }

@@ -5,14 +5,11 @@
 
 #include "common/commands/json_layout.h"
 #include "common/commands/table.h"
-#include "common/http/parser.h"
-#include "common/websocket/handshake.h"
 
 namespace aphlict::commands {
 
 namespace {
 
-constexpr std::size_t kMostResponseHead = 16 * 1024;
 constexpr websocket::ReaderLimits kReaderLimits{64 * 1024 * 1024, 65'536};
 constexpr std::string_view kPong = R"({"type":"pong"})";
 constexpr Duration kPingInterval = seconds(15);  // as pages have it
@@ -30,7 +27,6 @@ Page::Page(net::Loop& loop, Options options, const net::TlsContext* tls, PageHan
     : options_(std::move(options)),
       handler_(handler),
       readers_(websocket::Role::kClient, kReaderLimits, 1),
-      key_(websocket::RandomKey()),
       started_(Now()),
       timer_(loop, [this] { CheckTime(); }),
       dialer_(loop, options_.url, tls, [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
@@ -51,31 +47,20 @@ void Page::OnStream(Result<net::StreamPtr> stream) {
   stream_->SetHandler(this);
   http::Headers further;
   if (!options_.origin.empty()) further.Add("Origin", options_.origin);
-  stream_->Write(websocket::HandshakeRequest(options_.url.authority(), options_.url.path, key_, "", further));
+  stream_->Write(handshake_.Request(options_.url.authority(), options_.url.path, further));
 }
 
 void Page::OnBytes(std::string_view bytes) {
-  response_.append(bytes);
-  const std::size_t end = response_.find("\r\n\r\n");
-  if (end == std::string::npos) {
-    if (response_.size() > kMostResponseHead) Lose("the answer to the handshake is too long");
-    return;
-  }
-  const auto head = http::ParseResponseHead(std::string_view(response_).substr(0, end + 4));
-  if (!head) return Lose("the answer to the handshake is not HTTP: " + head.error().text);
-  if (const auto accepted = websocket::CheckHandshakeResponse(*head, key_, ""); !accepted) {
-    const std::string why = Printable(std::string_view(response_).substr(end + 4, 200));
-    return Lose("refused: " + accepted.error().text + (why.empty() ? "" : ": " + why));
-  }
-  const std::string unread = response_.substr(end + 4);
-  response_.clear();
+  const auto unread = handshake_.Take(bytes);
+  if (!unread) return;
+  if (!*unread) return Lose(Printable(unread->error().text));
   connection_.emplace(std::move(stream_), websocket::Role::kClient, readers_,
                       static_cast<server::WebSocketHandler&>(*this));
   Send("subscribe", ListOf(options_.phids));
   if (options_.replay.count() > 0) Send("replay", "{\"age\":" + std::to_string(options_.replay.count()) + "}");
   Send("ping", "null");  // its pong tells that what was sent before has been dealt with
   pinged_ = Now();
-  connection_->Receive(unread);
+  connection_->Receive(**unread);
 }
 
 void Page::Send(std::string_view command, const std::string& data) {

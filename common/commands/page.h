@@ -15,6 +15,7 @@
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
 #include "common/server/websocket_connection.h"
+#include "common/websocket/client_handshake.h"
 #include "common/websocket/message_reader.h"
 
 namespace aphlict::commands {
@@ -60,8 +61,7 @@ class Page : private net::StreamHandler, private server::WebSocketHandler {
   Options options_;
   PageHandler& handler_;
   websocket::ReaderPool readers_;
-  std::string key_;
-  std::string response_;   // of the handshake, as far as it has come
+  websocket::ClientHandshake handshake_;
   net::StreamPtr stream_;  // until the handshake is done
   std::optional<server::WebSocketConnection> connection_;
   Time started_;

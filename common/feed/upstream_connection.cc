@@ -4,25 +4,13 @@
 #include <utility>
 
 #include "common/http/authorization.h"
-#include "common/http/parser.h"
-#include "common/json/value.h"
-#include "common/websocket/handshake.h"
 
 namespace aphlict::feed {
 
 namespace {
 
 constexpr Duration kConnectTime = seconds(3);  // for connection, handshake and welcome together
-constexpr std::size_t kMaxResponseHead = 16 * 1024;
 constexpr websocket::ReaderLimits kReaderLimits{kMaxMessageBytes, 1024};
-
-// What was wrong with an answer to the handshake, and why, which a refusal says in its body: {"error": "why"}.
-std::string RefusalText(const std::string& what, std::string_view body) {
-  if (body.empty()) return what;
-  const auto object = json::Parse(body.substr(0, 1024));
-  const std::string why = object ? (*object)["error"].string() : "";
-  return what + ": " + (why.empty() ? std::string(body.substr(0, 256)) : why);
-}
 
 }  // namespace
 
@@ -34,13 +22,13 @@ UpstreamConnection::UpstreamConnection(net::Loop& loop, const http::Url& url, co
       secrets_(std::move(secrets)),
       handler_(handler),
       readers_(websocket::Role::kClient, kReaderLimits, 1),
-      key_(websocket::RandomKey()),
+      handshake_(kSubprotocol),
       started_(Now()),
       timer_(loop, [this] { CheckTime(); }) {
   auto stream = net::Stream::Connect(loop, address, url.secure() ? tls : nullptr, url.host);
   if (!stream) {
     // Told later, so that nobody is called back from a constructor.
-    response_ = stream.error().text;
+    not_connected_ = stream.error().text;
   } else {
     stream_ = std::move(*stream);
     stream_->SetHandler(this);
@@ -65,32 +53,22 @@ void UpstreamConnection::OnConnected() {
   const std::string_view path = url_.path == "/" ? kPath : std::string_view(url_.path);
   http::Headers further;
   if (secrets_) further.Add("Authorization", http::BearerValue(secrets_->RevealFirst()));
-  stream_->Write(websocket::HandshakeRequest(url_.authority(), path, key_, kSubprotocol, further));
+  stream_->Write(handshake_.Request(url_.authority(), path, further));
 }
 
 void UpstreamConnection::OnBytes(std::string_view bytes) {
-  response_.append(bytes);
-  const std::size_t end = response_.find("\r\n\r\n");
-  if (end == std::string::npos) {
-    if (response_.size() > kMaxResponseHead) Lose("the answer to the handshake is too long");
+  const auto unread = handshake_.Take(bytes);
+  if (!unread) return;
+  if (!*unread) {
+    const Error& error = unread->error();
+    if (error.code != 401 && error.code != 403) return Lose(error.text);
+    if (LetGo()) handler_.OnRefused(error.code, error.text);
     return;
   }
-  const auto head = http::ParseResponseHead(std::string_view(response_).substr(0, end + 4));
-  if (!head) return Lose("the answer to the handshake: " + head.error().text);
-  const auto accepted = websocket::CheckHandshakeResponse(*head, key_, kSubprotocol);
-  if (!accepted) {
-    const std::string reason = RefusalText(accepted.error().text, std::string_view(response_).substr(end + 4));
-    const int status = head->status;
-    if (status != 401 && status != 403) return Lose("refused: " + reason);
-    if (LetGo()) handler_.OnRefused(status, reason);
-    return;
-  }
-  const std::string unread = response_.substr(end + 4);
-  response_ = {};
   connection_.emplace(std::move(stream_), websocket::Role::kClient, readers_,
                       static_cast<server::WebSocketHandler&>(*this));
   connection_->Send(websocket::Opcode::kText, Encode(handler_.MakeHello()));
-  connection_->Receive(unread);
+  connection_->Receive(**unread);
 }
 
 void UpstreamConnection::OnEnd(const std::string& reason) { Lose(reason); }
@@ -136,7 +114,7 @@ void UpstreamConnection::ReadClockOf(ClockReading remote) {
 }
 
 void UpstreamConnection::CheckTime() {
-  if (!stream_ && !connection_) return Lose(response_);
+  if (!stream_ && !connection_) return Lose(not_connected_);
   const Time now = Now();
   if (!welcomed_) {
     if (now - started_ >= kConnectTime) Lose("no welcome within 3 s");

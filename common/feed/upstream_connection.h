@@ -19,6 +19,7 @@
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
 #include "common/server/websocket_connection.h"
+#include "common/websocket/client_handshake.h"
 
 namespace aphlict::feed {
 
@@ -80,8 +81,8 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
   websocket::ReaderPool readers_;
   net::StreamPtr stream_;  // until the handshake is done
   std::optional<server::WebSocketConnection> connection_;
-  std::string key_;
-  std::string response_;                      // of the handshake, as far as it has come
+  websocket::ClientHandshake handshake_;
+  std::string not_connected_;                 // why there is no stream, from the start
   std::optional<Duration> clock_difference_;  // the smallest seen: local minus remote
   std::uint64_t report_mark_ = 0;
   Time started_;

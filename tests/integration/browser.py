@@ -36,8 +36,8 @@ class Page:
     def find_all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait_until(self, condition, what, seconds=None):
-        WebDriverWait(self.driver, seconds or DEADLINE, poll_frequency=0.05).until(lambda _: condition(), what)
+    def wait_until(self, condition, what):
+        WebDriverWait(self.driver, DEADLINE, poll_frequency=0.05).until(lambda _: condition(), what)
 
 
 @pytest.fixture(scope="module")

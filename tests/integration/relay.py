@@ -403,6 +403,11 @@ def is_sanitized():
     return b"__asan_init" in BINARIES["master"].read_bytes()
 
 
+def is_busy():
+    """Whether times say more about the machine than about the programs."""
+    return is_sanitized() or os.getloadavg()[0] > os.cpu_count()
+
+
 def run_to_end(role, *arguments, bound_by_modes=False):
     """Runs a binary that is expected to end by itself."""
     return subprocess.run(

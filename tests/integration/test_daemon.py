@@ -188,6 +188,20 @@ def test_a_log_can_be_json(relay):
     assert lines[-1]["exit"] == 0
 
 
+def test_debug_shows_each_messages_way(relay):
+    master = relay.master("--debug")
+    repeater = relay.repeater(master, options=["--debug"])
+    clients = [relay.client(repeater, subscribe=[PHID]) for _ in range(3)]
+    text = master.publish(message(PHID))
+    for client in clients:
+        client.expect(text)
+    published = master.wait_for_log("publish").fields
+    place = {"epoch": published["epoch"], "sequence": published["sequence"]}
+    master.wait_for_log("fan_out", clients="0", **place)
+    repeater.wait_for_log("message", repeat="no", **place)
+    repeater.wait_for_log("fan_out", clients="3", instance="default", **place)
+
+
 def test_contents_of_messages_stay_out_of_the_log(relay):
     master = relay.master("--debug", "--log-level=debug")
     client = relay.client(master, subscribe=[PHID])

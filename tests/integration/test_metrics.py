@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from relay import DEADLINE, ROOT, TEXT, frame, is_sanitized, message, wait_until
+from relay import DEADLINE, ROOT, TEXT, frame, is_busy, is_sanitized, message, wait_until
 from test_feed import Follower
 from test_load import Crowd, frame_to_client
 
@@ -434,6 +434,32 @@ def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
     assert tuple(metrics[name] for name in names) == (7, left + 1, clients + 1, deliveries)
     assert sums(master.status()) == (left + 1, left + 1, left * 15 + 5)
     assert master.status()["messages.out"] == deliveries
+
+
+def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay):
+    interval = 1  # second from report to report
+    master = relay.master()
+    middles = [relay.repeater(master, repeaters=FEED) for _ in range(2)]
+    leaves = [relay.repeater(middles[n % 2]) for n in range(4)]
+    clients = [relay.client(leaf, subscribe=[PHID]) for leaf in leaves for _ in range(5)]
+
+    def counted():
+        return sum(len(client.messages) for client in clients)
+
+    publisher = relay.publisher(master, PHID, rate=100)
+    samples = []  # when, how many messages the clients had by then, and how many the master told of afterwards
+    began = time.monotonic()
+    while time.monotonic() < began + 5:
+        samples.append((time.monotonic(), counted(), sums(master.status())[2]))
+        assert samples[-1][2] <= (len(publisher.accepted) + 1) * len(clients)
+        time.sleep(0.1)
+    publisher.stop()
+    for when, _, told in samples:
+        due = max((count for earlier, count, _ in samples if earlier < when - 2 * interval - 0.5), default=0)
+        assert told >= due or is_busy()
+    assert samples[-1][2] > 0
+    published = len(publisher.accepted)
+    master.wait_for_status(lambda status: sums(status)[2] == published * len(clients) == counted(), "all are told of")
 
 
 def test_figures_have_the_same_members_on_each_node_and_their_state(relay, master):

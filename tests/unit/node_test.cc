@@ -17,7 +17,7 @@
 #include "common/json/value.h"
 #include "common/net/listener.h"
 #include "common/server/websocket_connection.h"
-#include "common/websocket/handshake.h"
+#include "common/websocket/client_handshake.h"
 #include "master/master.h"
 #include "repeater/repeater.h"
 #include "tests/unit/support/loop.h"
@@ -120,7 +120,7 @@ class Running {
 class Browser : private net::StreamHandler, private server::WebSocketHandler {
  public:
   Browser(net::Loop& loop, const net::Address& address, const std::string& path)
-      : pool_(websocket::Role::kClient, {}, 1), key_(websocket::RandomKey()), path_(path) {
+      : pool_(websocket::Role::kClient, {}, 1), path_(path) {
     auto stream = net::Stream::Connect(loop, address);
     REQUIRE(stream);
     stream_ = std::move(*stream);
@@ -135,17 +135,14 @@ class Browser : private net::StreamHandler, private server::WebSocketHandler {
   std::string closed;
 
  private:
-  void OnConnected() override { stream_->Write(websocket::HandshakeRequest("test", path_, key_, "", {})); }
+  void OnConnected() override { stream_->Write(handshake_.Request("test", path_)); }
   void OnBytes(std::string_view bytes) override {
-    response_ += bytes;
-    const std::size_t end = response_.find("\r\n\r\n");
-    if (end == std::string::npos) return;
-    const auto head = http::ParseResponseHead(std::string_view(response_).substr(0, end + 4));
-    CHECK(head);
-    CHECK(websocket::CheckHandshakeResponse(*head, key_, ""));
+    const auto unread = handshake_.Take(bytes);
+    if (!unread) return;
+    REQUIRE(*unread);
     connection_ = std::make_unique<server::WebSocketConnection>(std::move(stream_), websocket::Role::kClient, pool_,
                                                                 static_cast<server::WebSocketHandler&>(*this));
-    connection_->Receive(std::string_view(response_).substr(end + 4));
+    connection_->Receive(**unread);
   }
   void OnEnd(const std::string& reason) override {
     closed = reason;
@@ -164,9 +161,8 @@ class Browser : private net::StreamHandler, private server::WebSocketHandler {
   }
 
   websocket::ReaderPool pool_;
-  std::string key_;
+  websocket::ClientHandshake handshake_;
   std::string path_;
-  std::string response_;
   net::StreamPtr stream_;
   std::unique_ptr<server::WebSocketConnection> connection_;
 };

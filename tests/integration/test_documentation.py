@@ -1,0 +1,69 @@
+"""What the programs say about themselves is what the documentation says. Settings: test_config.py; metrics: test_metrics.py."""
+
+import json
+import re
+import signal
+
+import pytest
+
+from relay import ROOT, run_to_end
+
+README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+ROLES = pytest.mark.parametrize("role", ["master", "repeater"])
+
+
+def manual(role):
+    return run_to_end(role, "generate", "man").stdout.replace("\\-", "-")
+
+
+def terms(page, section):
+    """The terms of the list in a section of a manual page."""
+    text = page.partition(f".SH {section}\n")[2].partition("\n.SH ")[0]
+    return re.findall(r"^\.TP\n\\fB(\S+)\\fR", text, re.MULTILINE)
+
+
+def rows(head, text=README):
+    """The first cells of the table whose first row begins with `head`."""
+    lines = text[text.index(f"\n| {head}") :].strip().splitlines()
+    cells = []
+    for line in lines[2:]:
+        if not line.startswith("| "):
+            break
+        cells.append(line.split(" | ")[0].strip("| "))
+    return cells
+
+
+@ROLES
+def test_every_signal_that_a_node_catches_is_documented(relay, master, role):
+    node = master if role == "master" else relay.repeater(master)
+    status = open(f"/proc/{node.process.pid}/status").read()
+    mask = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    caught = {each.name for each in signal.Signals if mask >> (each - 1) & 1}
+    sanitizers = {"SIGSEGV", "SIGBUS", "SIGFPE"}  # which catch these to tell more
+    assert caught - sanitizers == set(rows("signal")) == set(terms(manual(role), "SIGNALS"))
+
+
+@ROLES
+def test_every_exit_code_is_documented(role):
+    sentence = README[README.index("Exit codes are") :].partition("\n\n")[0]
+    documented = set(re.findall(r"\b\d+\b", sentence.replace("sysexits(3)", "")))
+    assert documented == set(terms(manual(role), "EXIT STATUS"))
+    assert set(rows("exit code", OPERATIONS)) <= documented
+
+
+def test_every_endpoint_is_documented_and_there(master):
+    error = json.loads(master.request("GET", "/none-of-them").body)["error"]
+    own = re.findall(r"(?:GET|POST) /[a-z/]*", error)
+    assert own == re.findall(r"(?:GET|POST) /[a-z/]*", " ".join(rows("endpoint")))
+    for method, _, path in (each.partition(" ") for each in own):
+        assert master.request(method, path, "{}" if method == "POST" else None).status == 200
+
+
+@ROLES
+def test_every_command_is_documented(role):
+    page = manual(role).partition("\n.SH COMMANDS\n")[2].partition("\n.SH ")[0]
+    commands = re.findall(r"^\.SS (\S+)$", page, re.MULTILINE)
+    assert commands == [cell.strip("`").split()[0] for cell in rows("command")]
+    for command in commands:
+        assert f"aphlict-master {command}" in OPERATIONS

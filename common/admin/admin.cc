@@ -28,6 +28,23 @@ std::string ReadinessText(State state) {
 
 }  // namespace
 
+const Admin::Endpoint Admin::kEndpoints[] = {
+    {"/", true, &Admin::OnPublish},
+    {"/status/", false, &Admin::OnStatus},
+    {"/metrics", false, &Admin::OnMetrics},
+    {kHealthPath, false, &Admin::OnHealth},
+    {kReadinessPath, false, &Admin::OnReadiness},
+    {kDashboardPath, false, &Admin::OnDashboard},
+};
+
+std::string Admin::ListOfEndpoints() {
+  std::string list;
+  for (const Endpoint& each : kEndpoints) {
+    list.append(list.empty() ? "" : ", ").append(each.published_to ? "POST " : "GET ").append(each.path);
+  }
+  return list;
+}
+
 Admin::Admin(net::Loop& loop, const Options& options, const StatusSource& status, PublishHandler* publish, Log& log)
     : options_(options),
       status_(status),
@@ -74,23 +91,6 @@ void Admin::OnRequest(const server::Request& request) {
     return refuse(405, "this is read with GET", "GET, HEAD");
   }
   (this->*endpoint->serve)(request, instance);
-}
-
-const Admin::Endpoint Admin::kEndpoints[] = {
-    {"/", true, &Admin::OnPublish},
-    {"/status/", false, &Admin::OnStatus},
-    {"/metrics", false, &Admin::OnMetrics},
-    {kHealthPath, false, &Admin::OnHealth},
-    {kReadinessPath, false, &Admin::OnReadiness},
-    {kDashboardPath, false, &Admin::OnDashboard},
-};
-
-std::string Admin::ListOfEndpoints() {
-  std::string list;
-  for (const Endpoint& each : kEndpoints) {
-    list.append(list.empty() ? "" : ", ").append(each.published_to ? "POST " : "GET ").append(each.path);
-  }
-  return list;
 }
 
 void Admin::OnStatus(const server::Request& request, const std::string& instance) {

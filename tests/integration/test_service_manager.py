@@ -88,16 +88,16 @@ def test_a_repeater_is_ready_when_it_has_synchronised(relay, manager):
     assert "READY=1" not in manager.lines()
     relay.master(repeaters=f"127.0.0.1:{upstream}")
     manager.wait_for("READY=1")
-    repeater.wait_for_log("synchronised", deadline=1)
-    repeater.wait_for_log("listening", type="client", deadline=1)
+    repeater.wait_for_log("synchronised")
+    repeater.wait_for_log("listening", type="client")
 
 
 def test_a_repeater_without_a_master_is_ready_when_it_serves_anyway(relay, manager):
-    repeater = relay.repeater(f"http://127.0.0.1:{unused_port()}", synchronised=False, environment=manager.variables)
     begun = time.monotonic()
+    repeater = relay.repeater(f"http://127.0.0.1:{unused_port()}", synchronised=False, environment=manager.variables)
     manager.wait_for("READY=1")
-    assert time.monotonic() - begun > 3
-    repeater.wait_for_log("listening", type="client", deadline=1)
+    assert time.monotonic() - begun > 4
+    repeater.wait_for_log("listening", type="client")
     manager.wait_for(r"STATUS=0 clients; cut off from 1 of 1 upstream.*")
 
 
@@ -221,11 +221,12 @@ def test_the_status_is_told_once_a_second_at_most_and_only_when_it_changed(relay
 def test_the_watchdog_is_fed_by_the_loop(relay, manager):
     variables = {**manager.variables, "WATCHDOG_USEC": "400000"}
     master = relay.master(environment=variables)
-    place = manager.wait_for("READY=1")
+    manager.wait_for("READY=1")
+    place = len(manager.lines())
+    begun = time.monotonic()
     for _ in range(10):
         place = manager.wait_for("WATCHDOG=1", place)
-    times = [when for when, line in manager.told if line == "WATCHDOG=1"]
-    assert 1 < times[-1] - times[0] < 10
+    assert time.monotonic() - begun > 1
     master.freeze()  # a loop that does not turn feeds nobody
     time.sleep(0.5)
     fed = len(manager.lines())
@@ -237,9 +238,12 @@ def test_the_watchdog_is_fed_by_the_loop(relay, manager):
 
 @pytest.mark.parametrize("variables", [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"}])
 def test_a_watchdog_that_is_not_this_nodes_is_not_fed(relay, manager, variables):
-    relay.master(environment={**manager.variables, **variables})
+    master = relay.master(environment={**manager.variables, **variables})
     manager.wait_for("READY=1")
     time.sleep(1)
+    client = relay.client(master)
+    manager.wait_for("STATUS=1 client.*")  # its loop has turned all the while
+    client.close()
     assert "WATCHDOG=1" not in manager.lines()
 
 

@@ -74,9 +74,9 @@ TEST_CASE("a change is named by its key, and whether a running node takes it") {
   for (const Row& row :
        {Row{"name", "\"x\"", false}, Row{"state", "\"/s\"", false}, Row{"durability", "\"power\"", false},
         Row{"reuse.port", "true", false}, Row{"pidfile", "\"/p\"", false}, Row{"user", "\"u\"", false},
-        Row{"public.url", "\"ws://a/\"", true}, Row{"drain.seconds", "5", true}, Row{"log.level", "\"error\"", true},
-        Row{"ssl.ca", "\"/a\"", true}, Row{"ssl.chain", "\"/a\"", true}, Row{"secret.file", "\"/a\"", true},
-        Row{"admin.secret.file", "\"/a\"", true}}) {
+        Row{"log.format", "\"json\"", false}, Row{"public.url", "\"ws://a/\"", true}, Row{"drain.seconds", "5", true},
+        Row{"log.level", "\"error\"", true}, Row{"ssl.ca", "\"/a\"", true}, Row{"ssl.chain", "\"/a\"", true},
+        Row{"secret.file", "\"/a\"", true}, Row{"admin.secret.file", "\"/a\"", true}}) {
     CAPTURE(row.key);
     const Changes changes = Compare(Of("{}"), Of("{\"" + std::string(row.key) + "\": " + row.value + "}"));
     CHECK(changes.keys == Keys{row.key});

@@ -10,7 +10,7 @@ namespace {
 
 // What a server answers to it.
 std::string AnswerTo(const ClientHandshake& handshake, std::string_view protocol = "") {
-  http::RequestParser parser({});
+  http::RequestParser parser(http::ParserLimits{});
   const std::string request = handshake.Request("example.com", "/path");
   REQUIRE(parser.Feed(request));
   REQUIRE(parser.state() == http::RequestParser::State::kComplete);

@@ -84,6 +84,7 @@ void Master::Commit() {
 bool Master::Answer() {
   for (const Answered& answer : std::exchange(answers_, {})) {
     node_.admin().Count(answer.result);
+    repeats_dropped_ += answer.result == admin::PublishResult::kRepeat;
     // May bring the next publish of the connection.
     if (answer.refusal) {
       node_.admin().Respond(answer.connection, *answer.refusal);
@@ -96,15 +97,14 @@ bool Master::Answer() {
 
 // Gives a publish its number, or none where it repeats another or cannot be taken. Returns what to answer.
 Master::Answered Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
-  using Outcome = admin::PublishResult;
+  using admin::PublishResult;
   const Time now = Now();
   history::Instance* instance = node_.instances().Get(pending.instance);
   if (instance == nullptr) {
-    return {pending.connection, Outcome::kFull, http::ErrorResponse(503, "too many instances are in use")};
+    return {pending.connection, PublishResult::kFull, http::ErrorResponse(503, "too many instances are in use")};
   }
   if (repeats_.Seen(pending.instance, pending.publish.unique_id, now)) {
-    ++repeats_dropped_;
-    return {pending.connection, Outcome::kRepeat, std::nullopt};
+    return {pending.connection, PublishResult::kRepeat, std::nullopt};
   }
   ++instance->entering;
   numbered->push_back(history::Message::Create(
@@ -117,7 +117,7 @@ Master::Answered Master::Number(const Pending& pending, std::vector<history::Mes
                            {"bytes", pending.body.size()},
                            {"subscribers", pending.publish.subscribers.size()}});
   }
-  return {pending.connection, Outcome::kAccepted, std::nullopt};
+  return {pending.connection, PublishResult::kAccepted, std::nullopt};
 }
 
 // Stores what was numbered, and only then lets anybody see it.
@@ -130,6 +130,7 @@ void Master::Settle(std::vector<history::Message> numbered) {
   }
   // A repeat of one of these is answered like it, so that it is tried again as well.
   for (Answered& answer : answers_) {
+    if (answer.result == admin::PublishResult::kFull) continue;
     answer.result = admin::PublishResult::kNotStored;
     answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
   }
@@ -172,7 +173,7 @@ void Master::OnAhead(const history::Epoch& epoch) {
     }
   }
   // This node's own clients have had them.
-  for (history::Message& message : again) node_.Accept(std::move(message), true);
+  for (history::Message& message : again) node_.AcceptAgain(std::move(message));
 }
 
 }  // namespace aphlict::master

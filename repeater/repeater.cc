@@ -50,7 +50,8 @@ void Repeater::OnSettings() {
   groups_.swap(groups);
   for (const auto& group : groups) {
     if (!group) continue;
-    log_.Info("upstream_ended", {{"url", group->status(node_.history()).url}, {"reason", "it is no longer configured"}});
+    log_.Info("upstream_ended",
+              {{"url", group->status(node_.history()).url}, {"reason", "it is no longer configured"}});
     group->Stop("it is no longer configured");
   }
   for (std::size_t i = 0; i < groups_.size(); ++i) {
@@ -116,7 +117,10 @@ void Repeater::OnMessage(history::Message message) {
                            {"repeat", repeat ? "yes" : "no"}});
   }
   if (!node_.Accept(std::move(message), repeat)) {
-    log_.Error("message_dropped", {{"reason", "too many instances are in use"}});
+    std::int64_t suppressed = 0;
+    if (dropped_limiter_.Allow(std::chrono::floor<seconds>(Now().time_since_epoch()).count(), &suppressed)) {
+      log_.Error("message_dropped", {{"reason", "too many instances are in use"}, {"suppressed", suppressed}});
+    }
   }
 }
 

@@ -47,6 +47,7 @@ class Repeater : public node::Application, private node::Role, private FollowHan
   Log& log_;
   history::Repeats repeats_;
   std::uint64_t repeats_dropped_ = 0;
+  LogLimiter dropped_limiter_;
   std::uint64_t gaps_ = 0;
   std::vector<std::string> above_;
   node::Node node_;

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/config/changes.h"
-
 namespace aphlict::repeater {
 
 namespace {
@@ -45,7 +43,7 @@ void UpstreamGroup::Start(std::shared_ptr<const net::TlsContext> tls) {
 void UpstreamGroup::Change(const config::UpstreamGroup& settings, std::shared_ptr<const Secrets> secrets,
                            std::shared_ptr<const net::TlsContext> tls) {
   const bool same_instances = settings.instances == settings_.instances;
-  const bool same = settings == settings_ && config::SameSecrets(secrets, secrets_);
+  const bool same = settings == settings_ && SameSecrets(secrets, secrets_);
   settings_ = settings;
   secrets_ = std::move(secrets);
   tls_ = std::move(tls);
@@ -53,8 +51,7 @@ void UpstreamGroup::Change(const config::UpstreamGroup& settings, std::shared_pt
     const bool listed = std::find(settings_.urls.begin(), settings_.urls.end(), url_) != settings_.urls.end();
     if (listed && same_instances) return;
     const std::string reason = listed ? "other instances are to be followed" : "its URL is no longer configured";
-    connection_->Close(websocket::kGoingAway, reason);
-    return Ended(reason);
+    return Move(reason);
   }
   if (same && !retry_.active()) return;  // an attempt is under way
   resolver_.Cancel();
@@ -81,7 +78,8 @@ void UpstreamGroup::Stop(std::string_view reason) {
 }
 
 void UpstreamGroup::Report(const feed::Tree& tree) {
-  if (connected_) connection_->SendStatus(tree.EncodeReport(connection_->report_mark()));
+  if (!connected_) return;
+  for (const std::string& report : tree.EncodeReport(connection_->report_mark())) connection_->SendStatus(report);
 }
 
 admin::UpstreamStatus UpstreamGroup::status(const history::History& history) const {
@@ -183,8 +181,7 @@ void UpstreamGroup::OnAbove(const std::vector<std::string>& nodes) {
 // What it has sent is kept; from another upstream, the feed goes on at exactly the next message.
 void UpstreamGroup::OnDrain() {
   if (!connected_ || !has_alternative()) return;
-  connection_->Close(websocket::kGoingAway, "moves to another upstream");
-  Ended("the node above is about to stop");
+  Move("the node above is about to stop");
 }
 
 void UpstreamGroup::OnLost(const std::string& reason) { Ended(reason); }
@@ -211,21 +208,26 @@ void UpstreamGroup::Leave(std::string_view reason) {
   Ended(std::string(reason));
 }
 
-void UpstreamGroup::Ended(const std::string& reason) {
+void UpstreamGroup::Move(const std::string& reason) {
+  connection_->Close(websocket::kGoingAway, reason);
+  Ended(reason, false);
+}
+
+void UpstreamGroup::Ended(const std::string& reason, bool failed) {
   if (connection_) loop_.DeleteLater(std::shared_ptr<feed::UpstreamConnection>(std::move(connection_)));
   const bool was_synchronised = synchronised_;
   const bool was_connected = std::exchange(connected_, false);
   synchronised_ = false;
   newest_above_.clear();
-  ++failures_in_all_;
+  failures_in_all_ += failed;
   above_.clear();
   if (was_connected) {
     addresses_.clear();
     urls_.clear();
     last_failed_ = url_.authority();
   }
-  log_.Warning(was_connected ? "upstream_lost" : "upstream_failed",
-               {{"url", url_.scheme + "://" + url_.authority()}, {"address", address_.ToString()}, {"reason", reason}});
+  log_.Write(failed ? LogLevel::kWarning : LogLevel::kInfo, was_connected ? "upstream_lost" : "upstream_failed",
+             {{"url", url_.scheme + "://" + url_.authority()}, {"address", address_.ToString()}, {"reason", reason}});
   if (!was_synchronised) ++failures_;
   refusals_ = 0;
   if (was_connected) handler_.OnStateChange();

@@ -70,7 +70,10 @@ class UpstreamGroup : private feed::UpstreamHandler {
   void TryUrl();
   void TryAddress();
   void Leave(std::string_view reason);
-  void Ended(const std::string& reason);
+  // Leaves the node above for another connection, as it is meant to.
+  void Move(const std::string& reason);
+  // `failed`: it was not meant to end.
+  void Ended(const std::string& reason, bool failed = true);
   // Whether there is another URL of the group, or another address of the one that is followed.
   bool has_alternative() const { return settings_.urls.size() > 1 || several_addresses_; }
   bool IsLoop(const std::string& node, const std::vector<std::string>& above) const;

@@ -47,8 +47,9 @@ std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const s
   if (auto denial = DenyPage(headers)) return denial;
   const auto token = secrets != nullptr ? http::BearerToken(headers) : std::nullopt;
   if (token && secrets->Accept(*token)) return std::nullopt;
-  // Whoever publishes and is no page may call this host as it likes, as Phabricator does. A page cannot leave Origin out
-  // of a POST (Fetch standard, "append a request `Origin` header"), and publishes by no name that others could have.
+  // Whoever publishes and is no page may call this host as it likes, as Phabricator does. A page cannot leave Origin
+  // out of a POST (Fetch standard, "append a request `Origin` header"), and publishes by no name that others could
+  // have.
   const bool checked = right == Right::kPublish ? headers.Find("Origin").has_value() : asker.local.is_loopback();
   if (const auto header = headers.Find("Host"); header && checked) {
     const std::string host = HostOf(*header);

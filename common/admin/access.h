@@ -31,7 +31,7 @@ inline constexpr std::array<std::string_view, 3> kRightNames = {"publish", "stat
 struct Access {
   // By right, from where it is given without a token; nothing: to everybody who reaches the port.
   std::array<std::optional<std::vector<net::Network>>, kRightNames.size()> allow;
-  // Further names by which the port is asked for over loopback, in lower case.
+  // Further names, in lower case, by which the port is asked for over loopback, and from anywhere by its own page.
   std::vector<std::string> hosts;
 
   // The rights that everybody has who reaches the port.

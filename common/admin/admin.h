@@ -64,9 +64,6 @@ class Admin : private server::HttpHandler {
   void Count(PublishResult result) { publishes_.Add(result); }
   const PublishCounts& publishes() const { return publishes_; }
 
-  std::size_t connections() const { return http_.connections(); }
-  const server::HttpCounters& http_counters() const { return http_.counters(); }
-
  private:
   void OnHead(const server::RequestStart& request) override;
   void OnRequest(const server::Request& request) override;

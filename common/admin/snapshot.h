@@ -66,7 +66,7 @@ struct Snapshot {
   std::uint64_t messages_in;             // into the history, of all instances
   std::uint64_t gaps;
   std::uint64_t repeats;
-  std::vector<std::string> configured_instances;
+  const std::vector<std::string>& configured_instances;
 };
 
 // Messages that `history` has dealt with, and that a node below had not at its last report.

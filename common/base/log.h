@@ -52,10 +52,10 @@ class Log {
     std::string node;  // named in each line; empty: left out
   };
 
-  // Writes to each of `paths` (appending; folders that are missing are made), or to stderr where there are none. Where stderr is the journal's
-  // (JOURNAL_STREAM of systemd.exec(5)), lines of text begin with their priority as sd-daemon(3) has it, and leave the
-  // time to the journal. REQUIRES: SIGPIPE is ignored. Errors: a path that cannot be opened; code is an exit code of
-  // sysexits(3).
+  // Writes to each of `paths` (appending; folders that are missing are made), or to stderr where there are none. Where
+  // stderr is the journal's (JOURNAL_STREAM of systemd.exec(5)), lines of text begin with their priority as
+  // sd-daemon(3) has it, and leave the time to the journal. REQUIRES: SIGPIPE is ignored. Errors: a path that cannot be
+  // opened; code is an exit code of sysexits(3).
   static Result<std::unique_ptr<Log>> Open(const std::vector<std::string>& paths, const Options& options);
   // Collects lines in `*lines` instead, without their time, for tests. `lines` must outlive the log.
   static std::unique_ptr<Log> ForTest(std::vector<std::string>* lines);

@@ -115,6 +115,10 @@ bool Secrets::operator==(const Secrets& other) const {
                     [](const Secret& a, const Secret& b) { return a.Equals(b.Reveal()); });
 }
 
+bool SameSecrets(const std::shared_ptr<const Secrets>& a, const std::shared_ptr<const Secrets>& b) {
+  return a == nullptr || b == nullptr ? a == b : *a == *b;
+}
+
 void ForbidCoreFiles() { prctl(PR_SET_DUMPABLE, 0); }
 
 }  // namespace aphlict

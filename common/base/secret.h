@@ -62,6 +62,9 @@ class Secrets {
   std::string open_mode_;
 };
 
+// Whether both are none, or hold the same.
+bool SameSecrets(const std::shared_ptr<const Secrets>& a, const std::shared_ptr<const Secrets>& b);
+
 // Keeps this process out of core files, and away from other processes of the same user (ptrace(2), /proc/PID/mem).
 // Secrets pass through more memory than their own: headers, buffers of sockets, keys inside of OpenSSL.
 void ForbidCoreFiles();

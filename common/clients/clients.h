@@ -88,12 +88,9 @@ class Clients : private server::HttpHandler {
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return clients_.size(); }
-  // Those on their way to being clients included.
-  std::size_t connections() const { return http_.connections(); }
   // Connections that may become clients: accepted, and on their handshake.
   std::size_t arriving() const { return http_.arriving(); }
   const ClientCounters& counters() const { return counters_; }
-  const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
   friend class Client;

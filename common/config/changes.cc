@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/config/limits.h"
+#include "common/http/head.h"
 
 namespace aphlict::config {
 
@@ -45,14 +46,6 @@ auto SameListOfServers(Part part) {
     std::sort(all.begin(), all.end());
     return all;
   });
-}
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& each : lower) {
-    if (each >= 'A' && each <= 'Z') each = static_cast<char>(each - 'A' + 'a');
-  }
-  return lower;
 }
 
 }  // namespace
@@ -116,10 +109,6 @@ std::vector<Setting> AllSettings() {
   return all;
 }
 
-bool SameSecrets(const std::shared_ptr<const Secrets>& a, const std::shared_ptr<const Secrets>& b) {
-  return a == nullptr || b == nullptr ? a == b : *a == *b;
-}
-
 Changes Compare(const Settings& before, const Settings& after) {
   Changes changes;
   for (const Setting& setting : AllSettings()) {
@@ -169,7 +158,7 @@ std::optional<std::string> Nearest(std::string_view word, const std::vector<std:
   std::optional<std::string> nearest;
   std::size_t least = kMost + 1;
   for (const std::string& candidate : candidates) {
-    const std::size_t distance = EditDistance(Lower(word), Lower(candidate));
+    const std::size_t distance = EditDistance(http::ToLower(std::string(word)), http::ToLower(candidate));
     // Of a short word, nothing may be left that the two have in common.
     if (distance >= least || 2 * distance > std::max(word.size(), candidate.size())) continue;
     least = distance;

@@ -29,8 +29,6 @@ struct Changes {
 };
 Changes Compare(const Settings& before, const Settings& after);
 
-bool SameSecrets(const std::shared_ptr<const Secrets>& a, const std::shared_ptr<const Secrets>& b);
-
 // For each server of `after`, its place in `before`: those of one type on the same address and port are the same
 // listener, whatever else has changed. Nothing: it is new.
 std::vector<std::optional<std::size_t>> MatchServers(const std::vector<Server>& before,

@@ -72,9 +72,7 @@ class Downstreams : private server::HttpHandler {
   void Shutdown(std::uint16_t code, std::string_view reason);
 
   std::size_t size() const { return followers_.size(); }
-  std::size_t connections() const { return http_.connections(); }
   const Counters& counters() const { return counters_; }
-  const server::HttpCounters& http_counters() const { return http_.counters(); }
 
  private:
   class Follower;

@@ -37,8 +37,6 @@ struct Figures {
   // Of a text that is JSON; nothing else fits.
   static Figures Parse(std::string_view text);
 
-  bool empty() const { return text == "{}"; }
-
   std::string text = "{}";
   Sums sums;
 };

@@ -1,6 +1,7 @@
 #include "common/feed/tree.h"
 
 #include <algorithm>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -12,6 +13,8 @@ namespace {
 
 constexpr std::size_t kMaxNodes = 16'384;
 constexpr std::size_t kMaxDeparted = 1024;
+constexpr std::size_t kReportBytes = 64 * 1024;  // beyond which a report's next part begins
+constexpr int kEvictedAtOnce = 4;                // more than can come at once, so that a lower bound is reached
 
 // Reads the four numbers of an instance in a report: revision, active, total, out.
 bool ReadCounts(const json::Value& value, std::uint64_t* revision, Counts* counts) {
@@ -73,19 +76,18 @@ void Tree::Update(Node& node, const std::string& instance, const Counts& counts,
   total_clients_ += counts.clients_active - known.counts.clients_active;
   node.clients += counts.clients_active - known.counts.clients_active;
   node.by_change.erase(known.changed);
+  node.idle.erase(known.changed);
   known.counts = counts;
   known.revision = revision;
   known.changed = node.changed = ++change_;
   node.by_change.emplace(known.changed, instance);
+  if (counts.clients_active == 0) node.idle.insert(known.changed);
   // Names that browsers chose must not fill the memory: those without clients make room.
-  while (node.instances.size() > most_instances_) {
-    const auto oldest = std::find_if(node.by_change.begin(), node.by_change.end(), [&](const auto& each) {
-      return node.instances[each.second].counts.clients_active == 0;
-    });
-    if (oldest == node.by_change.end()) break;
-    node.instances.erase(oldest->second);
-    DropTotalUnlessShared(oldest->second);
-    node.by_change.erase(oldest);
+  for (int i = 0; i < kEvictedAtOnce && node.instances.size() > most_instances_ && !node.idle.empty(); ++i) {
+    const auto oldest = node.by_change.extract(*node.idle.begin());
+    node.idle.erase(node.idle.begin());
+    node.instances.erase(oldest.mapped());
+    DropTotalUnlessShared(oldest.mapped());
   }
 }
 
@@ -141,7 +143,10 @@ Result<void> Tree::ApplyNode(SourceId source, std::string_view address, const js
       node.info.cursor[epoch] =
           static_cast<history::Sequence>(std::max<std::int64_t>(0, sequence.integer().value_or(0)));
     }
-    if (object["figures"].is_object()) SetFigures(node, Figures::Of(object["figures"]));
+    // Where nothing of them fits, those that are known stay: sums do not go down for it.
+    if (Figures figures = Figures::Of(object["figures"]); figures.text != Figures().text) {
+      SetFigures(node, std::move(figures));
+    }
   }
   for (const auto& [instance, value] : object["instances"].members()) {
     Counts counts;
@@ -172,6 +177,7 @@ void Tree::Leave(SourceId source, const std::string& id) {
     total_clients_ -= known.counts.clients_active;
     known.counts.clients_active = 0;
     known.revision = 0;  // whatever it reports when it comes back is news
+    node.idle.insert(known.changed);
   }
   node.clients = 0;
   departures_.emplace_back(++change_, id);
@@ -184,35 +190,45 @@ void Tree::Leave(SourceId source, const std::string& id) {
   }
 }
 
-std::string Tree::EncodeReport(std::uint64_t* mark) const {
-  json::Writer out;
+std::vector<std::string> Tree::EncodeReport(std::uint64_t* mark) const {
+  std::vector<std::string> parts;
+  std::optional<json::Writer> out;
+  const auto begin = [&] { out.emplace().StartObject().Field("type", "status").Key("nodes").StartArray(); };
   const auto write = [&](const Node& node) {
     if (node.changed <= *mark && *mark != 0) return;
-    out.StartObject().Field("id", node.info.id).Field("revision", node.revision);
-    out.Field("name", node.info.name).Field("version", node.info.version).Field("url", node.info.url);
-    if (!node.info.address.empty()) out.Field("address", node.info.address);
-    out.Key("above").StartArray();
-    for (const auto& id : node.info.above) out.String(id);
-    out.EndArray().Key("cursor").StartObject();
-    for (const auto& [epoch, sequence] : node.info.cursor) out.Field(epoch, sequence);
-    out.EndObject().Key("figures").Json(node.figures.text).Key("instances").StartObject();
+    out->StartObject().Field("id", node.info.id).Field("revision", node.revision);
+    out->Field("name", node.info.name).Field("version", node.info.version).Field("url", node.info.url);
+    if (!node.info.address.empty()) out->Field("address", node.info.address);
+    out->Key("above").StartArray();
+    for (const auto& id : node.info.above) out->String(id);
+    out->EndArray().Key("cursor").StartObject();
+    for (const auto& [epoch, sequence] : node.info.cursor) out->Field(epoch, sequence);
+    out->EndObject().Key("figures").Json(node.figures.text).Key("instances").StartObject();
     for (auto each = node.by_change.upper_bound(*mark); each != node.by_change.end(); ++each) {
       const auto& known = node.instances.at(each->second);
-      out.Key(each->second).StartArray().Uint(known.revision).Uint(known.counts.clients_active);
-      out.Uint(known.counts.clients_total).Uint(known.counts.messages_out).EndArray();
+      out->Key(each->second).StartArray().Uint(known.revision).Uint(known.counts.clients_active);
+      out->Uint(known.counts.clients_total).Uint(known.counts.messages_out).EndArray();
     }
-    out.EndObject().EndObject();
+    out->EndObject().EndObject();
   };
-  out.StartObject().Field("type", "status").Key("nodes").StartArray();
+  begin();
   write(own_);
-  for (const auto& [id, node] : nodes_) write(node);
-  out.EndArray().Key("gone").StartArray();
-  for (const auto& [change, id] : departures_) {
-    if (change > *mark && *mark != 0 && nodes_.count(id) == 0) out.String(id);  // else it is back
+  for (const auto& [id, node] : nodes_) {
+    if (out->text().size() > kReportBytes) {
+      out->EndArray().EndObject();
+      parts.emplace_back(out->text());
+      begin();
+    }
+    write(node);
   }
-  out.EndArray().EndObject();
+  out->EndArray().Key("gone").StartArray();
+  for (const auto& [change, id] : departures_) {
+    if (change > *mark && *mark != 0 && nodes_.count(id) == 0) out->String(id);  // else it is back
+  }
+  out->EndArray().EndObject();
   *mark = change_;
-  return std::string(out.text());
+  parts.emplace_back(out->text());
+  return parts;
 }
 
 Counts Tree::Totals(std::string_view instance) const {

@@ -57,6 +57,7 @@ class Tree {
     };
     std::unordered_map<std::string, InstanceCounts> instances;
     std::map<std::uint64_t, std::string> by_change;  // instances, by `changed`
+    std::set<std::uint64_t> idle;                    // of these, those without clients
     std::set<SourceId> sources;                      // none for the node itself
     std::uint64_t clients = 0;                       // over all instances
     Figures figures;
@@ -81,8 +82,9 @@ class Tree {
   // delivered in their time stays in the sums.
   void Drop(SourceId source);
 
-  // The report for one upstream: what has changed since `*mark`, which moves on. A new connection begins at 0.
-  std::string EncodeReport(std::uint64_t* mark) const;
+  // The report for one upstream: what has changed since `*mark`, which moves on. A new connection begins at 0. In
+  // parts, each of them a report by itself, so that the node above deals with a large one over several turns.
+  std::vector<std::string> EncodeReport(std::uint64_t* mark) const;
 
   // Sums over this node and all below it.
   Counts Totals(std::string_view instance) const;

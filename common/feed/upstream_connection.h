@@ -54,7 +54,6 @@ class UpstreamConnection : private net::StreamHandler, private server::WebSocket
 
   void SendStatus(std::string_view report);
   // Whether a welcome has come.
-  bool welcomed() const { return welcomed_; }
   // Until the end of the turn's processing nothing else is told.
   void Close(std::uint16_t code, std::string_view reason);
   // How far Tree::EncodeReport has come on this connection.

@@ -10,6 +10,8 @@ namespace {
 // What an entry takes beside its message's buffer: itself, and its place in its epoch's list.
 constexpr std::size_t kEntryOverhead = sizeof(Entry) + sizeof(std::uint64_t);
 
+constexpr int kTrimmedAtOnce = 4096;  // more than a turn brings
+
 std::size_t SizeOf(const Entry& entry) {
   return kEntryOverhead + (entry.message() != nullptr ? entry.message()->size() : 0);
 }
@@ -57,8 +59,10 @@ void History::Advance(const Epoch& epoch, Sequence newest, Time now) {
   state.newest = std::max(state.newest, newest);
 }
 
-void History::Trim() {
-  while (bytes_ > limits_.bytes && entries_.size() > 1) DropFirst();
+bool History::Trim() {
+  const auto is_over = [this] { return bytes_ > limits_.bytes && entries_.size() > 1; };
+  for (int i = 0; i < kTrimmedAtOnce && is_over(); ++i) DropFirst();
+  return !is_over();
 }
 
 void History::Expire(Time now, const Epoch& keep, Time heard) {

@@ -67,7 +67,8 @@ class History {
   void Advance(const Epoch& epoch, Sequence newest, Time now);
 
   // Lets the oldest entries go until the others fit into the bound on bytes. The newest stays, whatever its size.
-  void Trim();
+  // Returns false when there are so many that the rest is for another turn.
+  bool Trim();
   // Lets go of what is too old, and forgets epochs that nobody has spoken of for twice the history's age before
   // `heard`, which is when those above were last heard of: while they are silent, nothing is known to be forgotten.
   // `keep` is never forgotten (a master's own epoch).

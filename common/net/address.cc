@@ -134,6 +134,7 @@ void Resolver::Resolve(const std::string& host, std::uint16_t port, Done done) {
   const addrinfo hints = Hints();
   const auto on_done = [](uv_getaddrinfo_t* uv, int status, addrinfo* list) noexcept {
     std::unique_ptr<Request> finished(static_cast<Request*>(uv->data));
+    Loop::From(uv->loop).Enter();
     if (finished->owner != nullptr) {
       finished->owner->request_ = nullptr;
       finished->done(Collect(status, finished->host, list));

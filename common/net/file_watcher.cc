@@ -13,6 +13,7 @@ FileWatcher::FileWatcher(Loop& loop, const std::string& path, Duration interval,
   uv_fs_poll_start(
       poll_.get(),
       [](uv_fs_poll_t* poll, int status, const uv_stat_t*, const uv_stat_t*) noexcept {
+        Loop::From(poll->loop).Enter();
         // While it is being replaced, it may not be there: when it is again, that is told.
         if (status == 0) static_cast<FileWatcher*>(poll->data)->changed_();
       },

@@ -169,6 +169,7 @@ void Loop::Linger(StreamPtr stream, Duration limit) {
   if (uv_is_active(reinterpret_cast<uv_handle_t*>(linger_timer_.get())) != 0) return;
   const auto sweep = [](uv_timer_t* timer) noexcept {
     auto& loop = *static_cast<Loop*>(timer->data);
+    loop.Enter();
     const Time now = Now();
     for (std::size_t i = loop.lingering_.size(); i-- > 0;) {
       if (loop.lingering_[i]->deadline() <= now) loop.EndLingering(loop.lingering_[i].get());

@@ -93,6 +93,17 @@ std::string Counted(std::uint64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
 
+// Those that upstream groups ask for, each once.
+std::vector<std::string> InstancesOf(const config::Settings& settings) {
+  std::vector<std::string> instances;
+  for (const config::UpstreamGroup& group : settings.upstream) {
+    instances.insert(instances.end(), group.instances.begin(), group.instances.end());
+  }
+  std::sort(instances.begin(), instances.end());
+  instances.erase(std::unique(instances.begin(), instances.end()), instances.end());
+  return instances;
+}
+
 bool Has(const config::Settings& settings, config::ServerType type) {
   return std::any_of(settings.servers.begin(), settings.servers.end(),
                      [&](const config::Server& server) { return server.type == type; });
@@ -116,6 +127,7 @@ Node::Node(net::Loop& loop, const config::Settings& settings, Log& log, Role& ro
       drain_check_(loop, [this] { CheckDrained(); }) {
   history_.SetObserver(this);
   tree_.SetOwn({id_, settings.name, APHLICT_RELAY_VERSION, settings.public_url, "", {}, {}});
+  configured_instances_ = InstancesOf(settings_);
   MakeServers(settings_);
   loop.SetTurnEnd([this] { EndTurn(); });
 }
@@ -174,20 +186,27 @@ Result<Node::Listener> Node::Bind(const config::Settings& settings, const config
   auto addresses = net::ResolveNow(server.host, server.port);
   if (!addresses) return failed({addresses.error().text, EX_CONFIG});
   const net::Address& address = addresses->front();
-  if (server.type == config::ServerType::kAdmin && !address.is_loopback() && !net::Address::Parse(server.host, 0)) {
-    const std::string notice = config::OpenAdminNotice(address.host(), server.access);
-    if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
-  }
-  if (config::IsOpenFeed(settings, server) && !address.is_loopback()) {
-    return failed({config::OpenFeedProblem(address.ToString()), EX_CONFIG});
-  }
+  if (auto allowed = CheckAccess(settings, server, address); !allowed) return allowed.error();
   server::PortOptions options;
   options.reuse_port = server.type == config::ServerType::kClient && settings.reuse_port;
   const auto bound = HttpOf(server.type).Bind(address, options);
   if (!bound) return failed(bound.error());
-  Listener listener{server, HttpOf(server.type).ports() - 1, bound->ToString()};
+  Listener listener{server, HttpOf(server.type).ports() - 1, *bound};
   SetUp(listener, certificates);
   return listener;
+}
+
+Result<void> Node::CheckAccess(const config::Settings& settings, const config::Server& server,
+                               const net::Address& address) {
+  if (address.is_loopback()) return {};
+  if (config::IsOpenFeed(settings, server)) {
+    return Error{server.where + ": " + config::OpenFeedProblem(address.ToString()), EX_CONFIG};
+  }
+  if (server.type == config::ServerType::kAdmin && !net::Address::Parse(server.host, 0)) {
+    const std::string notice = config::OpenAdminNotice(address.host(), server.access);
+    if (!notice.empty()) log_.Warning("configuration", {{"notice", server.where + ": " + notice}});
+  }
+  return {};
 }
 
 Result<void> Node::BindNew(const config::Settings& settings, const Certificates& certificates,
@@ -236,21 +255,24 @@ Result<void> Node::Listen(config::ServerType type) {
 }
 
 void Node::LogListening(std::string_view event, const Listener& listener) {
-  log_.Info(event, {{"type", config::ServerTypeName(listener.server.type)}, {"address", listener.address}});
+  log_.Info(event, {{"type", config::ServerTypeName(listener.server.type)}, {"address", listener.address.ToString()}});
 }
 
 Result<void> Node::OpenClients() {
-  if (opened_) return {};
-  if (clients_ && !draining_) {
+  if (clients_ && !draining_ && !clients_->http().listening()) {
     if (auto listening = Listen(config::ServerType::kClient); !listening) return listening;
   }
-  opened_ = true;
-  if (on_opened_) on_opened_();
+  if (!std::exchange(opened_, true) && on_opened_) on_opened_();
   return {};
 }
 
 Result<void> Node::Apply(const config::Settings& next) {
-  // First what can fail, all of which can be taken back.
+  const auto places = config::MatchServers(ServersOf(listeners_), next.servers);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (!places[i]) continue;  // BindNew() looks at those
+    if (auto allowed = CheckAccess(next, next.servers[i], listeners_[*places[i]].address); !allowed) return allowed;
+  }
+  // What can fail, all of which can be taken back.
   auto certificates = std::make_unique<Certificates>(loop_, log_, tickets_);
   if (auto loaded = certificates->Load(next); !loaded) return Error{loaded.error().text, EX_CONFIG};
   const bool had_downstreams = downstreams_ != nullptr;
@@ -268,8 +290,9 @@ Result<void> Node::Apply(const config::Settings& next) {
 
   const config::Settings before = std::exchange(settings_, next);
   settings_.name = before.name;  // whatever the host is called by now
+  configured_instances_ = InstancesOf(settings_);
   log_.set_level(next.log_level);
-  if (!config::SameSecrets(before.secrets, next.secrets)) {
+  if (!SameSecrets(before.secrets, next.secrets)) {
     if (next.secrets) {
       tickets_.UseSecret(next.secrets->RevealFirst());
     } else {
@@ -330,6 +353,8 @@ bool Node::Accept(history::Message message, bool repeat) {
   }
   return true;
 }
+
+void Node::AcceptAgain(history::Message message) { history_.Add(std::move(message), true, Now()); }
 
 void Node::SetReady(bool ready) {
   ready_ = ready;
@@ -414,7 +439,11 @@ std::string Node::Summary() const {
   const auto cut_off = static_cast<std::size_t>(
       std::count_if(upstreams.begin(), upstreams.end(), [](const auto& each) { return !each.synchronised; }));
   for (const admin::UpstreamStatus& upstream : upstreams) {
-    if (upstream.synchronised) text += "; follows " + upstream.url;
+    if (!upstream.synchronised) continue;
+    text += "; follows " + upstream.url;
+    if (upstream.lag > Duration::zero()) {
+      text += ", not level for " + std::to_string(std::chrono::ceil<seconds>(upstream.lag).count()) + " s";
+    }
   }
   if (cut_off > 0) {
     text += "; cut off from " + std::to_string(cut_off) + " of " + Counted(upstreams.size(), "upstream");
@@ -439,15 +468,13 @@ admin::State Node::state() const {
 }
 
 admin::Snapshot Node::Look() const {
-  std::vector<admin::PortStatus> ports = {{"admin", admin_->connections(), admin_->http_counters()}};
-  if (clients_) ports.push_back({"client", clients_->connections(), clients_->http_counters()});
-  if (downstreams_) ports.push_back({"repeater", downstreams_->connections(), downstreams_->http_counters()});
-  std::vector<std::string> instances;
-  for (const config::UpstreamGroup& group : settings_.upstream) {
-    instances.insert(instances.end(), group.instances.begin(), group.instances.end());
-  }
-  std::sort(instances.begin(), instances.end());
-  instances.erase(std::unique(instances.begin(), instances.end()), instances.end());
+  std::vector<admin::PortStatus> ports;
+  const auto add = [&](std::string_view type, const server::HttpServer& http) {
+    ports.push_back({type, http.connections(), http.counters()});
+  };
+  add("admin", admin_->http());
+  if (clients_) add("client", clients_->http());
+  if (downstreams_) add("repeater", downstreams_->http());
   return {role_.name(),
           state(),
           started_,
@@ -464,7 +491,7 @@ admin::Snapshot Node::Look() const {
           messages_in_,
           role_.gaps(),
           role_.repeats(),
-          std::move(instances)};
+          configured_instances_};
 }
 
 void Node::OnEnter(const history::Message& message) {
@@ -493,7 +520,7 @@ void Node::EndTurn() {
     if (downstreams_) downstreams_->Pump();
     if (clients_) clients_->Pump();
   } while (role_.Answer());
-  history_.Trim();
+  if (!history_.Trim()) loop_.TurnAgain();
   if (std::exchange(report_now_, false)) role_.Report();
   log_.Flush();
 }
@@ -511,7 +538,6 @@ void Node::Tick() {
       role_.OnAhead(own_epoch);
     }
   }
-  RefreshTree();
   role_.Report();
 }
 

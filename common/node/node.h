@@ -85,6 +85,8 @@ class Node : private admin::StatusSource, private history::History::Observer {
   // `repeat`: it came before under another number, and clients do not get it again. Returns false when its instance
   // is one more than there may be (nothing is done then).
   bool Accept(history::Message message, bool repeat);
+  // One that it has accepted already, under another number: for the repeaters below only, and counted as one.
+  void AcceptAgain(history::Message message);
   // What plain GET on the client port is answered with.
   void SetReady(bool ready);
   void SetAbove(std::vector<std::string> direct, std::vector<std::string> all);
@@ -130,13 +132,15 @@ class Node : private admin::StatusSource, private history::History::Observer {
   struct Listener {
     config::Server server;
     std::size_t port;  // its number in HttpOf(server.type)
-    std::string address;
+    net::Address address;
   };
   // Makes what serves the types of servers that are new.
   void MakeServers(const config::Settings& settings);
   server::HttpServer& HttpOf(config::ServerType type);
   Result<Listener> Bind(const config::Settings& settings, const config::Server& server,
                         const Certificates& certificates);
+  // Whether `server` may be used at that address. Errors: a feed that would be open to everybody there.
+  Result<void> CheckAccess(const config::Settings& settings, const config::Server& server, const net::Address& address);
   // Binds each server that has no listener yet, and listens on it if others of its type do. Adds them to `*listeners`,
   // in the case of an error those that there are so far.
   Result<void> BindNew(const config::Settings& settings, const Certificates& certificates,
@@ -168,6 +172,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   std::unique_ptr<feed::Downstreams> downstreams_;  // null where no repeater may follow
   std::unique_ptr<clients::Clients> clients_;       // null where no browser is served
   std::vector<Listener> listeners_;
+  std::vector<std::string> configured_instances_;  // those that the settings name
   std::vector<std::string> above_;
   std::uint64_t messages_in_ = 0;
   std::optional<Resources> resources_;  // once the ports are open

@@ -20,6 +20,7 @@
 #include "common/commands/run.h"
 #include "common/config/changes.h"
 #include "common/config/load.h"
+#include "common/config/options.h"
 #include "common/node/service_manager.h"
 
 namespace aphlict::node {
@@ -74,13 +75,9 @@ class PidFile {
   std::string path_;
 };
 
-std::string_view ProgramName(config::Role role) {
-  return role == config::Role::kMaster ? "aphlict-master" : "aphlict-repeater";
-}
-
 // Says on stderr why the process ends. Returns the exit code.
 int Fail(config::Role role, const Error& error) {
-  std::fprintf(stderr, "%s: %s\n", ProgramName(role).data(), error.text.c_str());
+  std::fprintf(stderr, "%s: %s\n", config::ProgramName(role).c_str(), error.text.c_str());
   return error.code == 0 ? EX_OSERR : error.code;
 }
 

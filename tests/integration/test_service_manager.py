@@ -198,6 +198,10 @@ def test_a_repeaters_status_shows_whom_it_follows_and_since_when_it_does_not(rel
     proxy.cut()
     place = manager.wait_for(r"STATUS=0 clients; cut off from 1 of 1 upstream, for \d+ s", place)
     proxy.restore()
+    place = manager.wait_for(f"STATUS=0 clients; follows {re.escape(proxy.url)}", place)
+    master.freeze()
+    place = manager.wait_for(r"STATUS=0 clients; follows \S+, not level for \d+ s", place)
+    master.thaw()
     manager.wait_for(f"STATUS=0 clients; follows {re.escape(proxy.url)}", place)
 
 

@@ -404,5 +404,25 @@ TEST_CASE("a repeater that goes leaves the tree, and its browsers are told") {
   CHECK(at_first->closed.empty());
 }
 
+// A start with the file refuses it once it knows where the name leads to: so does a reload.
+TEST_CASE("a reload does not open the feed to everybody") {
+  Loops loops;
+  Running master(loops, config::Role::kMaster, {"--admin=127.0.0.1:0", "--repeaters=127.0.0.1:0", "--clients=none"});
+  config::Settings open = master.node().settings();
+  config::Server feed;
+  feed.type = config::ServerType::kRepeater;
+  feed.host = "0.0.0.0";
+  feed.where = "the new one";
+  config::Settings closed = open;
+  closed.secrets = std::make_shared<const Secrets>(std::move(*Secrets::Parse("a-secret-that-nobody-else-knows")));
+  closed.servers.push_back(feed);
+  REQUIRE(master.node().Apply(closed));
+  open.servers = closed.servers;
+  const auto taken = master.node().Apply(open);
+  REQUIRE_FALSE(taken);
+  CHECK(taken.error().text.starts_with("the new one: "));
+  CHECK(SameSecrets(master.node().settings().secrets, closed.secrets));
+}
+
 }  // namespace
 }  // namespace aphlict

@@ -15,7 +15,7 @@ TEST_CASE("figures are passed on as they are, known and unknown alike") {
       R"("latency":{"bounds_us":[1,2],"counts":[0,5,0],"sum_us":9},"new_in_the_next_version":{"a":"b"}})";
   CHECK(Taken(text) == text);
   CHECK(Taken(Taken(text)) == text);
-  CHECK(Figures().empty());
+  CHECK(Figures().text == "{}");
   CHECK(Taken("{}") == "{}");
 }
 
@@ -54,7 +54,7 @@ TEST_CASE("figures have bounds") {
   std::string large;
   for (int i = 0; i < 20; ++i) large += (i == 0 ? "\"o" : ",\"o") + std::to_string(i) + "\":{" + members + "}";
   const Figures figures = Figures::Parse("{\"messages_out\":5," + large + "}");
-  CHECK(figures.empty());
+  CHECK(figures.text == "{}");
   CHECK(figures.sums.messages_out == 0);
 }
 

@@ -151,10 +151,10 @@ TEST_CASE("figures are kept as they are, and summed up") {
     std::uint64_t mark = 0;
     tree.EncodeReport(&mark);
     tree.UpdateOwnFigures(R"({"clients_total":1,"messages_out":2,"gaps":3})");
-    CHECK(tree.EncodeReport(&mark) == R"({"type":"status","nodes":[],"gone":[]})");
+    CHECK(tree.EncodeReport(&mark) == std::vector<std::string>{R"({"type":"status","nodes":[],"gone":[]})"});
     tree.UpdateOwnFigures(R"({"clients_total":2,"messages_out":2,"gaps":3})");
-    CHECK(tree.EncodeReport(&mark).find(R"("figures":{"clients_total":2,"messages_out":2,"gaps":3},"instances")") !=
-          std::string::npos);
+    CHECK(tree.EncodeReport(&mark).front().find(
+              R"("figures":{"clients_total":2,"messages_out":2,"gaps":3},"instances")") != std::string::npos);
     CHECK(Sums(tree) == "27/17/3");
   }
 }
@@ -304,6 +304,39 @@ TEST_CASE("instances without clients make room, the one that changed longest ago
   for (const char* name : {"used", "used 2", "used 3"}) CHECK(Text(tree.Totals(name)) == "1/1/1");
 }
 
+TEST_CASE("a bound on instances that is lowered is reached over the next changes") {
+  Tree tree(100);
+  for (int i = 0; i < 100; ++i) tree.UpdateOwn("a" + std::to_string(i), {0, 1, 1});
+  tree.SetMostInstances(10);
+  tree.UpdateOwn("used", {1, 1, 1});
+  CHECK(Text(tree.Totals("a3")) == "0/0/0");
+  CHECK(Text(tree.Totals("a4")) == "0/1/1");  // not all in one turn
+  for (int i = 0; i < 40; ++i) tree.UpdateOwn("used", {1, 1, 1});
+  CHECK(Text(tree.Totals("a90")) == "0/0/0");
+  CHECK(Text(tree.Totals("a91")) == "0/1/1");
+}
+
+TEST_CASE("a node that has gone makes room as well when it comes back") {
+  Tree tree(1);
+  CHECK(Apply(tree, 1, Node("r", 1, "1,3,5,5")));
+  tree.Drop(1);
+  CHECK(Apply(tree, 2, "{'nodes':[{'id':'r','revision':2,'instances':{'other':[2,1,2,3]}}]}"));
+  CHECK(tree.nodes().at("r").instances.size() == 1);
+  CHECK(tree.TotalClients() == 1);
+}
+
+TEST_CASE("figures of which nothing fits leave those that are known, and the sums") {
+  Tree tree;
+  CHECK(Apply(tree, 1, "{'nodes':[{'id':'r','revision':1,'figures':{'messages_out':7}}]}"));
+  std::string members = "'a':1";
+  for (int i = 0; i < 60; ++i) members += ",'a" + std::to_string(i) + "':1";
+  std::string large = "'messages_out':9";
+  for (int i = 0; i < 20; ++i) large += ",'o" + std::to_string(i) + "':{" + members + "}";
+  CHECK(Apply(tree, 1, "{'nodes':[{'id':'r','revision':2,'figures':{" + large + "}}]}"));
+  CHECK(tree.nodes().at("r").figures.text == R"({"messages_out":7})");
+  CHECK(tree.FigureTotals().messages_out == 7);
+}
+
 TEST_CASE("sums stay right when an instance makes room at one node") {
   Tree tree(1);
   CHECK(Apply(tree, 1, Node("r", 1, "1,0,5,5")));
@@ -346,11 +379,14 @@ class Site {
     TellAbove();
     Report(above);
   }
-  // Sends it what has changed. Returns the report.
+  // Sends it what has changed. Returns the report, its parts behind each other.
   std::string Report(Site& above) {
     Link& link = links_.at(&above);
-    std::string report = tree.EncodeReport(&link.mark);
-    CHECK(above.tree.Apply(link.source, "10.0.0.1:" + id_, Json(report), At(0)));
+    std::string report;
+    for (const std::string& part : tree.EncodeReport(&link.mark)) {
+      CHECK(above.tree.Apply(link.source, "10.0.0.1:" + id_, Json(part), At(0)));
+      report += part;
+    }
     return report;
   }
   // Loses the connection, which the other notices.
@@ -385,6 +421,26 @@ void CheckSame(const NodeInfo& seen, const NodeInfo& own) {
   CHECK(seen.url == own.url);
   CHECK(seen.above == own.above);
   CHECK(seen.cursor == own.cursor);
+}
+
+TEST_CASE("a large report comes in parts, which together are what the tree has") {
+  Site top("top");
+  Site middle("middle");
+  for (int i = 0; i < 1000; ++i) {
+    const std::string id = "node" + std::to_string(i);
+    const std::string figures = "{'clients_total':1,'text':'" + std::string(48, 'a') + "'}";
+    CHECK(Apply(
+        middle.tree, 1,
+        "{'nodes':[{'id':'" + id + "','revision':1,'figures':" + figures + ",'instances':{'default':[1,1,1,2]}}]}"));
+  }
+  std::uint64_t mark = 0;
+  const std::vector<std::string> parts = middle.tree.EncodeReport(&mark);
+  CHECK(parts.size() > 2);
+  for (const std::string& part : parts) CHECK(part.size() < 70'000);
+  middle.Follow(top);
+  CHECK(top.tree.nodes().size() == 1001);
+  CHECK(Text(top.tree.Totals("default")) == "1000/1000/2000");
+  CHECK(top.tree.FigureTotals().clients_total == 1000);
 }
 
 TEST_CASE("the tree above has, after a report, what the tree below has") {

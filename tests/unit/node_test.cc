@@ -414,9 +414,11 @@ TEST_CASE("a reload does not open the feed to everybody") {
   feed.host = "0.0.0.0";
   feed.where = "the new one";
   config::Settings closed = open;
+  closed.secret_file = "a file";
   closed.secrets = std::make_shared<const Secrets>(std::move(*Secrets::Parse("a-secret-that-nobody-else-knows")));
   closed.servers.push_back(feed);
-  REQUIRE(master.node().Apply(closed));
+  const auto listens = master.node().Apply(closed);
+  REQUIRE_MESSAGE(listens, (listens ? "" : listens.error().text));
   open.servers = closed.servers;
   const auto taken = master.node().Apply(open);
   REQUIRE_FALSE(taken);

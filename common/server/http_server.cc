@@ -139,7 +139,7 @@ class HttpServer::Connection : public net::StreamHandler {
     if (!stream_) return;
     waiting_ = false;
     unwelcome_ = refusal == Refusal::kPerAddress;
-    server_.CountRefusal(refusal, server_.PeerOf(id_), error);
+    server_.CountRefusal(refusal, id_, server_.PeerOf(id_), error);
     http::Response response = http::ErrorResponse(error.code, error.text);
     response.headers = std::move(headers);
     const bool head_request = parser_.state() != http::RequestParser::State::kHead && parser_.head().method == "HEAD";
@@ -162,7 +162,8 @@ class HttpServer::Connection : public net::StreamHandler {
     } else if (!parser_.started()) {
       // A connection that has not sent anything yet is on its head's time, one between requests may idle.
       if (now - since_ <= (requests_ == 0 ? limits.head_time : limits.idle_time)) return;
-      if (requests_ == 0) server_.CountRefusal(Refusal::kTooSlow, server_.PeerOf(id_), {"nothing was sent in time", 0});
+      if (requests_ == 0)
+        server_.CountRefusal(Refusal::kTooSlow, id_, server_.PeerOf(id_), {"nothing was sent in time", 0});
       Finish();
     } else if (parser_.state() == http::RequestParser::State::kHead) {
       if (now - since_ > limits.head_time)
@@ -233,7 +234,7 @@ class HttpServer::Connection : public net::StreamHandler {
   }
 
   void CountTlsFailure(const std::string& reason) {
-    server_.CountRefusal(Refusal::kTls, server_.PeerOf(id_), {reason, 0});
+    server_.CountRefusal(Refusal::kTls, id_, server_.PeerOf(id_), {reason, 0});
   }
 
   void CountForwarded();
@@ -500,7 +501,7 @@ void HttpServer::OnAnnounced(ConnectionId id, const Port& port, const Result<net
   net::ProxyReader& reader = *announced_.at(id);
   const net::Address proxy = reader.peer();
   if (!header) {
-    if (header.error().code == 0) CountRefusal(Refusal::kProxyHeader, proxy.ToString(), {header.error().text, 0});
+    if (header.error().code == 0) CountRefusal(Refusal::kProxyHeader, id, proxy.ToString(), {header.error().text, 0});
     return DropAnnounced(id);
   }
   const net::Address address = header->source.value_or(proxy);
@@ -554,12 +555,13 @@ void HttpServer::Leave(ConnectionId id) {
   addresses_.erase(known);
 }
 
-void HttpServer::CountRefusal(Refusal refusal, const std::string& peer, const Error& error) {
+void HttpServer::CountRefusal(Refusal refusal, ConnectionId id, const std::string& peer, const Error& error) {
   counters_.refused.Add(refusal);
   std::int64_t suppressed = 0;
   if (!log_limiters_[static_cast<std::size_t>(refusal)].Allow(Seconds(Now()), &suppressed)) return;
   log_.Warning("request_refused", {{"listener", name_},
                                    {"peer", peer},
+                                   {"connection", id},
                                    {"status", error.code},
                                    {"kind", RefusalName(refusal)},
                                    {"reason", error.text},
@@ -582,7 +584,7 @@ void HttpServer::Sweep() {
     if (now - reader->since() > limits_.head_time) silent.push_back(id);
   }
   for (const ConnectionId id : silent) {
-    CountRefusal(Refusal::kTooSlow, announced_.at(id)->peer().ToString(),
+    CountRefusal(Refusal::kTooSlow, id, announced_.at(id)->peer().ToString(),
                  {"the PROXY header did not arrive in time", 0});
     DropAnnounced(id);
   }

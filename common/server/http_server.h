@@ -177,7 +177,7 @@ class HttpServer {
   // Of the turn's time for first requests and those sent ahead: takes some, and whether some is left.
   void Spend(Duration time);
   bool HasTime();
-  void CountRefusal(Refusal refusal, const std::string& peer, const Error& error);
+  void CountRefusal(Refusal refusal, ConnectionId id, const std::string& peer, const Error& error);
   void Remove(Connection& connection);
   void Sweep();
   void UpdateListeners();

@@ -125,6 +125,7 @@ def test_an_address_has_so_many_connections_and_others_have_theirs(relay, visit)
     assert over.status() == 429
     assert visit(master, source="127.0.0.2").status() == 101
     line = master.wait_for_log("request_refused", kind="per_address", status="429")
+    assert int(line.fields["connection"]) > 0
     assert line.fields["peer"].startswith("127.0.0.1:")
     first[0].close()
     wait_until(lambda: visit(master).status() == 101, "room for another")

@@ -382,7 +382,7 @@ def test_the_files_of_the_log(relay, master):
         master.node.send_signal(signal.SIGHUP)
 
     hup(first)
-    wait_until(lambda: "event=reloaded changed=logs[].path" in text(first), "the new log")
+    wait_until(lambda: "changed=logs[].path" in text(first), "the new log")
     hup(first, second)
     wait_until(lambda: "event=reloaded" in text(second), "both logs")
     hup(second)

@@ -126,7 +126,7 @@ void Admin::OnDashboard(const server::Request& request, const std::string&) {
   http::Response response;
   if (request.head.path() != kDashboardPath) {
     response.status = 301;
-    response.headers.push_back({"Location", std::string(kDashboardPath)});
+    response.headers.push_back({"Location", std::string(kDashboardPath.substr(1))});
   } else {
     response.content_type = "text/html; charset=utf-8";
     response.body = kDashboardPage;

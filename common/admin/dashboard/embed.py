@@ -5,7 +5,7 @@ import base64
 import hashlib
 import sys
 
-CHUNK = 8000  # bytes of a literal; compilers need not take more than 65,536
+MOST = 65536  # bytes of a string literal, with all that stands beside it: more than that no compiler needs to take
 
 
 def policy_source(text):
@@ -15,9 +15,8 @@ def policy_source(text):
 
 def literal(text):
     delimiter = "page"
-    assert f"){delimiter}" not in text
-    chunks = [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
-    return "\n".join(f'R"{delimiter}({chunk}){delimiter}"' for chunk in chunks)
+    assert f"){delimiter}" not in text and len(text.encode()) < MOST
+    return f'R"{delimiter}({text}){delimiter}"'
 
 
 def main():
@@ -41,7 +40,8 @@ def main():
     with open(output, "w", encoding="utf-8") as file:
         file.write('#include "common/admin/dashboard.h"\n\nnamespace aphlict::admin {\n\n')
         file.write(f"const std::string_view kDashboardPage =\n{literal(whole)};\n\n")
-        file.write(f"const std::string_view kDashboardPolicy =\n{literal(policy)};\n\n}}  // namespace aphlict::admin\n")
+        file.write(f"const std::string_view kDashboardPolicy =\n{literal(policy)};\n\n")
+        file.write("}  // namespace aphlict::admin\n")
 
 
 if __name__ == "__main__":

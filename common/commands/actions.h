@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/base/result.h"
-#include "common/commands/command_line.h"
+#include "common/commands/options.h"
 #include "common/commands/session.h"
 
 namespace aphlict::commands {

@@ -5,11 +5,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/base/random.h"
 #include "common/commands/actions.h"
-#include "common/commands/json_layout.h"
 #include "common/commands/page.h"
 #include "common/commands/table.h"
 #include "common/commands/tree.h"
@@ -121,14 +121,13 @@ class Checker {
     const auto status = session_.FetchStatus(options_.instance);
     const std::string where = session_.admin().authority();
     if (!status) return Found("status", where, status.error().text);
-    const auto nodes = ReadTree(status->value);
-    if (!nodes) return Found("status", where, nodes.error().text);
     Found("status", where, "", Took(Now() - begin));
     has_status_ = true;
-    role_ = nodes->front().role;
-    for (const TreeNode& node : *nodes) {
+    tree_ = ReadTree(status->value);
+    asked_.insert(tree_.front().id);
+    for (const TreeNode& node : tree_) {
       if (node.again) continue;
-      const std::string name = node.name.empty() ? node.id : node.name;
+      const std::string name = NameOf(node);
       if (node.url.empty()) {
         if (node.role == "repeater") Unchecked("client", name, "it has no public URL");
         continue;
@@ -172,10 +171,17 @@ class Checker {
       if (!answer) return Found("status", where, answer.error().text);
       const auto status = Session::ReadStatus(urls[i], *answer);
       if (!status) return Found("status", where, status.error().text);
+      asked_.insert(status->value["fingerprint"].string());
       const std::string name = status->value["name"].string();
       Found("status", name.empty() ? where : where + " (" + name + ")", "", Took(answer->took));
     });
+    for (const TreeNode& node : tree_) {
+      if (node.again || asked_.count(node.id) != 0) continue;
+      Unchecked("status", NameOf(node), "its admin port is not known; --node URL");
+    }
   }
+
+  static std::string NameOf(const TreeNode& node) { return node.name.empty() ? node.id : node.name; }
 
   // As Phabricator's setup check does it.
   void CheckClients() {
@@ -199,7 +205,7 @@ class Checker {
 
   void CheckDelivery() {
     if (!has_status_) return Unchecked("delivery", "all", "the status could not be read");
-    if (role_ == "repeater") {
+    if (tree_.front().role == "repeater") {
       return Unchecked("delivery", "all",
                        "messages go to a master, and " + session_.admin().authority() + " is a repeater");
     }
@@ -217,8 +223,7 @@ class Checker {
         continue;
       }
       probes[i] = std::make_unique<Probe>(
-          session_, Page::Options{std::move(*url), {phid}, options_.origin, milliseconds(0), session_.timeout()},
-          changed);
+          session_, Page::Options{std::move(*url), {phid}, options_.origin, std::nullopt, session_.timeout()}, changed);
     }
     session_.Progress("subscribing at " + std::to_string(clients_.size()) + " client ports");
     const auto all = [&](auto condition) {
@@ -229,17 +234,13 @@ class Checker {
     if (!settled()) session_.Wait();
     enough = nullptr;
 
-    const std::string message =
-        "{\"type\":\"test\",\"subscribers\":[" + Quoted(phid) + "],\"uniqueID\":" + Quoted(RandomId()) + "}";
+    const std::string message = TestMessage("test", {phid});
     for (const auto& probe : probes) {
       if (probe) probe->Expect(message);
     }
-    HttpRequest request = session_.AdminRequest(session_.admin(), "", options_.instance);
-    request.method = "POST";
-    request.body = message;
     session_.Progress("publishing a message");
     const Time published = Now();
-    const auto answer = session_.Fetch(std::move(request));
+    const auto answer = session_.Publish(message, options_.instance);
     const std::string where = session_.admin().authority();
     if (!answer || answer->head.status != 200) {
       return Found("publish", where, answer ? Describe(*answer) : answer.error().text);
@@ -278,7 +279,8 @@ class Checker {
   std::vector<Finding> findings_;
   std::vector<ClientUrl> clients_;
   bool has_status_ = false;
-  std::string role_;
+  std::vector<TreeNode> tree_;   // as the asked node tells it
+  std::set<std::string> asked_;  // the ids of the nodes whose admin ports have answered
 };
 
 }  // namespace

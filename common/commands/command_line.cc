@@ -75,7 +75,7 @@ class Declarer {
     CLI::App* const command = Command(
         "status", "Show the tree of nodes below a node",
         "The columns: OUT, messages written to clients; LAG, messages that the node has not dealt with; "
-        "LATE, since when it has not been level with the nodes above; UNSENT, bytes that wait for slow clients; "
+        "LAG-TIME, since when it has not been level with the nodes above; UNSENT, bytes that wait for slow clients; "
         "GAPS, times that messages were missed; SINCE, how long it has been connected (the first line: up). A "
         "node that follows several is listed below each, with its figures once. What a node does not tell is -.");
     command->add_flag("--json", options_.json, "Print the status as it is");
@@ -118,7 +118,7 @@ class Declarer {
     CLI::App* const command =
         Command("listen", "Subscribe as a page does, and print messages",
                 "One of the URLs is picked at random, and another one when its node is lost; what was missed on the "
-                "way is asked for, and printed once. Each message is a line of stdout.");
+                "way is asked for. Each message is a line of stdout.");
     Repeatable(command, "URL", options_.urls, "Client ports: http, https, ws or wss; one or more")
         ->type_name("URL")
         ->required()
@@ -139,8 +139,9 @@ class Declarer {
   void Check() {
     CLI::App* const command = Command(
         "check", "Check from here that the tree works",
-        "Looks whether each client URL answers 501 to a plain GET, whether each node answers with its status, and "
-        "whether a message that is sent to the master arrives at each client URL, and when. The client URLs are the "
+        "Looks whether each client URL answers 501 to a plain GET, whether the node and those of --node answer with "
+        "their status, and whether a message that is sent to the master arrives at each client URL, and when. The "
+        "client URLs are the "
         "public ones that nodes tell, and those that are given. What could not be checked is said, and is no failure.");
     Repeatable(command, "--client", options_.clients, "A further client URL; may be given several times")
         ->type_name("URL");

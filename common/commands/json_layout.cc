@@ -56,4 +56,10 @@ std::string Quoted(std::string_view text) {
   return std::string(writer.text());
 }
 
+std::string QuotedList(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) list += (list.empty() ? "" : ",") + Quoted(text);
+  return "[" + list + "]";
+}
+
 }  // namespace aphlict::commands

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/json/value.h"
 
@@ -14,5 +15,8 @@ std::string Layout(const json::Value& value);
 
 // The text in quotes, escaped.
 std::string Quoted(std::string_view text);
+
+// A list of such texts.
+std::string QuotedList(const std::vector<std::string>& texts);
 
 }  // namespace aphlict::commands

@@ -5,25 +5,24 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
-#include <deque>
 #include <memory>
 #include <random>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include "common/base/random.h"
 #include "common/commands/actions.h"
 #include "common/commands/page.h"
+#include "common/commands/repeats.h"
 #include "common/commands/table.h"
 
 namespace aphlict::commands {
 
 namespace {
 
-constexpr milliseconds kMostReplay{60'000};  // nodes keep no more, by default
-constexpr milliseconds kReplaySlack{2'000};  // more than it takes to notice a loss
-constexpr std::size_t kRemembered = 10'000;  // messages, to know those that a replay brings again
+constexpr Duration kMostReplay = seconds(60);  // nodes keep no more, by default
+// More than a message takes to come by one node or by the other, and than their clocks' estimates of it differ.
+constexpr Duration kReplaySlack = seconds(2);
 constexpr Duration kLongestPause = seconds(30);
 
 std::string ArrivalTime() {
@@ -44,25 +43,6 @@ std::string OnOneLine(std::string_view message) {
       line.begin(), line.end(), [](char each) { return each == '\n' || each == '\r'; }, ' ');
   return line;
 }
-
-// The latest messages, by their bytes.
-class Memory {
- public:
-  // Whether it is new.
-  bool Add(std::string_view message) {
-    if (!known_.insert(std::string(message)).second) return false;
-    order_.emplace_back(message);
-    if (order_.size() > kRemembered) {
-      known_.erase(order_.front());
-      order_.pop_front();
-    }
-    return true;
-  }
-
- private:
-  std::unordered_set<std::string> known_;
-  std::deque<std::string> order_;
-};
 
 class Listener : private PageHandler {
  public:
@@ -96,18 +76,15 @@ class Listener : private PageHandler {
     options.phids = options_.phids;
     options.origin = options_.origin;
     options.timeout = session_.timeout();
-    options.replay = Replay();
+    if (ever_subscribed_) {
+      options.replay_since = std::max(last_heard_ - kReplaySlack, Now() - kMostReplay);
+    } else if (options_.replay > 0) {
+      options.replay_since =
+          Now() - std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options_.replay));
+    }
+    if (options.replay_since) repeats_.BeginReplay(*options.replay_since, Now());
     page_ =
         std::make_shared<Page>(session_.loop(), std::move(options), session_.tls(), static_cast<PageHandler&>(*this));
-  }
-
-  // How far back to ask: as was said, or since the node before this one was last heard.
-  milliseconds Replay() const {
-    if (!ever_subscribed_) {
-      return milliseconds(static_cast<std::int64_t>(options_.replay * 1000));
-    }
-    const auto away = std::chrono::duration_cast<milliseconds>(Now() - lost_at_) + kReplaySlack;
-    return std::min(away, kMostReplay);
   }
 
   void OnSubscribed() override {
@@ -118,7 +95,7 @@ class Listener : private PageHandler {
   }
 
   void OnMessage(std::string_view message) override {
-    if (over_ || !memory_.Add(message)) return;
+    if (over_ || repeats_.IsRepeat(message, Now())) return;
     session_.Progress("");
     ++printed_;
     if (!session_.Print((options_.time ? ArrivalTime() + " " : "") + OnOneLine(message) + "\n")) return End(EX_IOERR);
@@ -128,7 +105,7 @@ class Listener : private PageHandler {
 
   void OnLost(const std::string& reason) override {
     const bool had_it = page_->subscribed();
-    if (had_it) lost_at_ = Now();
+    if (had_it) last_heard_ = page_->last_heard();
     session_.loop().DeleteLater(std::exchange(page_, nullptr));
     if (over_) return;
     const std::string what = urls_[next_ % urls_.size()].authority() + ": " + reason;
@@ -163,8 +140,8 @@ class Listener : private PageHandler {
   std::size_t next_ = 0;   // in urls_
   std::size_t tried_ = 0;  // since one took the subscription
   Duration pause_ = seconds(1);
-  Time lost_at_{};
-  Memory memory_;
+  Time last_heard_{};  // of the node that is lost
+  Repeats repeats_;
   std::uint64_t printed_ = 0;
   bool ever_subscribed_ = false;
   bool over_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/printable.h"
 #include "common/commands/json_layout.h"
 #include "common/commands/table.h"
 
@@ -14,12 +15,6 @@ constexpr websocket::ReaderLimits kReaderLimits{64 * 1024 * 1024, 65'536};
 constexpr std::string_view kPong = R"({"type":"pong"})";
 constexpr Duration kPingInterval = seconds(15);  // as pages have it
 constexpr Duration kSilence = seconds(45);
-
-std::string ListOf(const std::vector<std::string>& phids) {
-  std::string text;
-  for (const std::string& phid : phids) text += (text.empty() ? "" : ",") + Quoted(phid);
-  return "[" + text + "]";
-}
 
 }  // namespace
 
@@ -56,8 +51,11 @@ void Page::OnBytes(std::string_view bytes) {
   if (!*unread) return Lose(Printable(unread->error().text));
   connection_.emplace(std::move(stream_), websocket::Role::kClient, readers_,
                       static_cast<server::WebSocketHandler&>(*this));
-  Send("subscribe", ListOf(options_.phids));
-  if (options_.replay.count() > 0) Send("replay", "{\"age\":" + std::to_string(options_.replay.count()) + "}");
+  Send("subscribe", QuotedList(options_.phids));
+  if (options_.replay_since) {
+    const auto age = std::chrono::ceil<milliseconds>(Now() - *options_.replay_since);
+    Send("replay", "{\"age\":" + std::to_string(age.count()) + "}");
+  }
   Send("ping", "null");  // its pong tells that what was sent before has been dealt with
   pinged_ = Now();
   connection_->Receive(**unread);

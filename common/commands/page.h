@@ -37,9 +37,9 @@ class Page : private net::StreamHandler, private server::WebSocketHandler {
   struct Options {
     http::Url url;  // with the instance, see WithInstance()
     std::vector<std::string> phids;
-    std::string origin;              // who it says to be; empty: nobody
-    milliseconds replay{0};          // how far back; 0: nothing is replayed
-    Duration timeout = seconds(10);  // until it has subscribed
+    std::string origin;                // who it says to be; empty: nobody
+    std::optional<Time> replay_since;  // nothing: there is no replay
+    Duration timeout = seconds(10);    // until it has subscribed
   };
 
   // `tls` and `handler` outlive the page.
@@ -47,6 +47,8 @@ class Page : private net::StreamHandler, private server::WebSocketHandler {
 
   void Close();
   bool subscribed() const { return subscribed_; }
+  // REQUIRES: it has subscribed.
+  Time last_heard() const { return connection_->last_heard(); }
 
  private:
   void OnStream(Result<net::StreamPtr> stream);

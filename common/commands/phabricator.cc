@@ -3,8 +3,8 @@
 #include <set>
 #include <utility>
 
+#include "common/base/printable.h"
 #include "common/commands/json_layout.h"
-#include "common/commands/table.h"
 #include "common/config/load.h"
 #include "common/json/value.h"
 
@@ -45,6 +45,7 @@ class Converter {
     for (const json::Value& server : root["servers"].elements()) {
       feed = feed || server["type"].string() == "repeater";
       port_taken = port_taken || server["port"].integer() == kFeedPort;
+      if (server["type"].string() == "client") NoteClients(server);
       servers += (servers.empty() ? "" : ", ") + Server(server);
     }
     if (!feed && port_taken) {
@@ -60,12 +61,33 @@ class Converter {
     text += servers + "]";
     for (const auto& [key, value] : root.members()) {
       if (key == "servers" || key == "cluster" || key == "memory.hint") continue;
+      if (key == "logs" || key == "pidfile") {
+        NoteFile(key, value);
+        continue;
+      }
       text += ", " + Quoted(key) + ": " + Layout(value);
     }
     return text + "}";
   }
 
  private:
+  void NoteClients(const json::Value& server) {
+    const json::Value& port = server["port"];
+    if (server.has("port") && port.is_null()) return;  // it is off
+    notes_.push_back("servers: the master itself serves browsers on port " +
+                     (server.has("port") ? std::string(port.number_text()) : std::string("22280")) +
+                     ", as Aphlict did. A repeater on this host needs another port, or this one: then remove the "
+                     "`client` entry");
+  }
+
+  // What Aphlict wrote where the systemd units may not.
+  void NoteFile(const std::string& key, const json::Value& value) {
+    if (value.is_null() || (value.is_array() && value.elements().empty())) return;
+    notes_.push_back(key == "logs" ? "logs: left out: the journal has the log. For a file, name one in "
+                                     "/var/log/aphlict-relay, where the systemd unit may write"
+                                   : "pidfile: left out: systemd needs none, and its unit may not write there");
+  }
+
   // With the address that it gets where none was named, which is not the same for each type.
   static std::string Server(const json::Value& server) {
     std::string text;

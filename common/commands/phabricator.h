@@ -21,7 +21,8 @@ struct Proposal {
 Proposal NotificationServers(const std::vector<TreeNode>& nodes, const http::Url& admin);
 
 // The configuration of a master that does what Aphlict did with `text`, the content of its file `name`. What only this
-// program has (the feed) is in it with its default. Problems: as of a configuration file that is not accepted.
+// program has (the feed) is in it with its default; what the systemd units cannot write (logs, pidfile) is not.
+// Problems: as of a configuration file that is not accepted.
 Proposal ConvertAphlict(std::string_view name, std::string_view text);
 
 }  // namespace aphlict::commands

@@ -16,7 +16,7 @@ namespace {
 
 int Fail(const std::string& program, const Error& error) {
   std::fprintf(stderr, "%s: %s\n", program.c_str(), error.text.c_str());
-  return error.code == 0 ? EX_SOFTWARE : error.code;
+  return error.code == 0 ? EX_OSERR : error.code;
 }
 
 using Action = Result<int> (*)(Session&, const Options&);

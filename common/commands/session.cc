@@ -9,7 +9,9 @@
 #include <cstdio>
 #include <utility>
 
-#include "common/commands/table.h"
+#include "common/base/printable.h"
+#include "common/base/random.h"
+#include "common/commands/json_layout.h"
 #include "common/http/authorization.h"
 #include "common/http/response.h"
 
@@ -62,6 +64,13 @@ Result<HttpAnswer> Session::Fetch(HttpRequest request) {
   return std::move(**answer);
 }
 
+Result<HttpAnswer> Session::Publish(std::string message, const std::string& instance) {
+  HttpRequest request = AdminRequest(admin_, "", instance);
+  request.method = "POST";
+  request.body = std::move(message);
+  return Fetch(std::move(request));
+}
+
 Result<Session::Status> Session::FetchStatus(const std::string& instance) {
   auto answer = Fetch(AdminRequest(admin_, "status/", instance));
   if (!answer) return answer.error();
@@ -108,6 +117,11 @@ std::size_t Session::width() const {
   winsize size{};
   if (!output_is_terminal_ || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
   return size.ws_col;
+}
+
+std::string TestMessage(std::string_view type, const std::vector<std::string>& phids) {
+  return "{\"type\":" + Quoted(type) + ",\"subscribers\":" + QuotedList(phids) + ",\"uniqueID\":" + Quoted(RandomId()) +
+         "}";
 }
 
 std::string Describe(const HttpAnswer& answer) {

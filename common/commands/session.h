@@ -11,8 +11,8 @@
 #include "common/base/result.h"
 #include "common/base/secret.h"
 #include "common/base/time.h"
-#include "common/commands/command_line.h"
 #include "common/commands/http_call.h"
+#include "common/commands/options.h"
 #include "common/http/head.h"
 #include "common/json/value.h"
 #include "common/net/loop.h"
@@ -34,8 +34,10 @@ class Session {
   HttpRequest AdminRequest(const http::Url& url, std::string_view path, const std::string& instance) const;
   // Turns the loop until there is an answer, whatever its status. Errors: 69.
   Result<HttpAnswer> Fetch(HttpRequest request);
-  // The status of the node that --admin names, as text and read. Errors: 69 when it is not reached, 77 when it lets
-  // nobody in, 76 when what answers is no node.
+  // Publishes a message at the node that --admin names. Errors: as of Fetch().
+  Result<HttpAnswer> Publish(std::string message, const std::string& instance);
+  // The status of the node that --admin names, as text and read, fit for ReadTree(). Errors: 69 when it is not reached,
+  // 77 when it lets nobody in, 76 when what answers is no node.
   struct Status {
     std::string text;
     json::Value value;
@@ -72,6 +74,9 @@ class Session {
   bool errors_are_terminal_;
   bool progress_shown_ = false;
 };
+
+// A message of that type for these, with a uniqueID of its own.
+std::string TestMessage(std::string_view type, const std::vector<std::string>& phids);
 
 // What an answer that was not wanted says: "502 Bad Gateway: …", with the reason that a node gives in its JSON.
 std::string Describe(const HttpAnswer& answer);

@@ -6,9 +6,8 @@
 #include <utility>
 
 #include "common/base/file.h"
-#include "common/base/random.h"
+#include "common/base/printable.h"
 #include "common/commands/actions.h"
-#include "common/commands/json_layout.h"
 #include "common/commands/phabricator.h"
 #include "common/commands/table.h"
 #include "common/commands/tree.h"
@@ -32,9 +31,7 @@ Result<std::string> StatusText(Session& session, const Options& options) {
   auto status = session.FetchStatus(options.instance);
   if (!status) return status.error();
   if (options.json) return status->text + "\n";
-  const auto nodes = ReadTree(status->value);
-  if (!nodes) return Error{nodes.error().text, EX_PROTOCOL};
-  return RenderTree(*nodes, status->value, session.width());
+  return RenderTree(ReadTree(status->value), status->value, session.width());
 }
 
 Result<int> WatchStatus(Session& session, const Options& options) {
@@ -65,13 +62,6 @@ std::string Answer(const HttpAnswer& answer) {
   return "200 OK: " + Printable(answer.body.substr(0, 200));
 }
 
-std::string TestMessage(const Options& options) {
-  std::string phids;
-  for (const std::string& phid : options.phids) phids += (phids.empty() ? "" : ",") + Quoted(phid);
-  return "{\"type\":" + Quoted(options.type) + ",\"subscribers\":[" + phids + "],\"uniqueID\":" + Quoted(RandomId()) +
-         "}";
-}
-
 // Notes are for people, and what is printed for a file.
 Result<int> PrintProposal(Session& session, const Proposal& proposal) {
   for (const std::string& note : proposal.notes) session.Say("note: " + note);
@@ -91,11 +81,9 @@ Result<int> Notify(Session& session, const Options& options) {
   if (options.phids.empty() && options.message.empty()) {
     return Error{"who gets the message? --phid PHID, or --message JSON", EX_USAGE};
   }
-  HttpRequest request = session.AdminRequest(session.admin(), "", options.instance);
-  request.method = "POST";
-  request.body = options.message.empty() ? TestMessage(options) : options.message;
   session.Progress("publishing to " + session.admin().authority());
-  const auto answer = session.Fetch(std::move(request));
+  const auto answer = session.Publish(
+      options.message.empty() ? TestMessage(options.type, options.phids) : options.message, options.instance);
   session.Progress("");
   if (!answer) return answer.error();
   const std::string line = Answer(*answer) + " (" + Took(answer->took) + ")";
@@ -108,9 +96,7 @@ Result<int> Notify(Session& session, const Options& options) {
 Result<int> PrintServers(Session& session, const Options& options) {
   const auto status = session.FetchStatus(options.instance);
   if (!status) return status.error();
-  const auto nodes = ReadTree(status->value);
-  if (!nodes) return Error{nodes.error().text, EX_PROTOCOL};
-  return PrintProposal(session, NotificationServers(*nodes, session.admin()));
+  return PrintProposal(session, NotificationServers(ReadTree(status->value), session.admin()));
 }
 
 Result<int> ConvertFile(Session& session, const Options& options) {

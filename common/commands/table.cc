@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-#include "common/base/bytes.h"
+#include "common/base/printable.h"
 
 namespace aphlict::commands {
 
@@ -79,25 +79,6 @@ std::string Table::Render(std::size_t width) const {
   line([&](std::size_t i) { return columns_[i].title; });
   for (const auto& row : rows_) line([&](std::size_t i) { return row[i]; });
   return text;
-}
-
-std::string Printable(std::string_view text) {
-  const bool utf8 = IsUtf8(text);
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool second_block =
-        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;  // U+0080 to U+009F
-    if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8)) {
-      out += '?';
-    } else if (second_block) {
-      out += '?';
-      ++i;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 std::string Wrapped(std::string_view text, std::size_t width) {

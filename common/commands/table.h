@@ -22,7 +22,7 @@ class Table {
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
-  // REQUIRES: as many cells as there are columns. Characters that a terminal would obey become '?'.
+  // REQUIRES: as many cells as there are columns. They are made Printable().
   void Add(std::vector<std::string> cells);
 
   // A line for the titles and one for each row. Columns that may be cut give way from the last one on until a line has
@@ -35,10 +35,6 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
-
-// What others say, fit for a terminal and for one line: control characters (also those of Unicode's second block of
-// them) and what is not UTF-8 become '?'.
-std::string Printable(std::string_view text);
 
 // Words, with line breaks in place of spaces so that a line has at most `width` bytes where its words allow that.
 std::string Wrapped(std::string_view text, std::size_t width);

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "common/base/printable.h"
 #include "common/commands/table.h"
 
 namespace aphlict::commands {
@@ -49,7 +50,7 @@ class TreeReader {
     node.state = figures["state"].string();
     node.clients = Count(figures["clients"]);
     node.deliveries = Count(figures["messages_out"]);
-    node.late = Milliseconds(figures["lag_ms"]);
+    node.lag_time = Milliseconds(figures["lag_ms"]);
     node.unsent = Count(figures["unsent_bytes"]);
     node.gaps = Count(figures["gaps"]);
     return node;
@@ -96,10 +97,7 @@ std::string Summary(const json::Value& status) {
 
 }  // namespace
 
-Result<std::vector<TreeNode>> ReadTree(const json::Value& status) {
-  if (!status.is_object() || !status["uptime"].is_number() || !status["clients.active"].is_number()) {
-    return Error{"the answer is no status of a node"};
-  }
+std::vector<TreeNode> ReadTree(const json::Value& status) {
   std::vector<TreeNode> nodes;
   TreeReader(&nodes).ReadTop(status);
   return nodes;
@@ -111,7 +109,7 @@ std::string RenderTree(const std::vector<TreeNode>& nodes, const json::Value& st
                {"CLIENTS", true},
                {"OUT", true},
                {"LAG", true},
-               {"LATE", true},
+               {"LAG-TIME", true},
                {"UNSENT", true},
                {"GAPS", true},
                {"VERSION", false, 7},
@@ -126,7 +124,7 @@ std::string RenderTree(const std::vector<TreeNode>& nodes, const json::Value& st
       continue;
     }
     table.Add({name, OrUnknown(node.state), OrUnknown(node.clients, ShortCount), OrUnknown(node.deliveries, ShortCount),
-               node.depth == 0 ? "" : OrUnknown(node.lag, ShortCount), OrUnknown(node.late, ShortTime),
+               node.depth == 0 ? "" : OrUnknown(node.lag, ShortCount), OrUnknown(node.lag_time, ShortTime),
                OrUnknown(node.unsent, ShortBytes), OrUnknown(node.gaps, ShortCount), OrUnknown(node.version),
                OrUnknown(node.since, ShortTime), OrUnknown(node.url)});
   }

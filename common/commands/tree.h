@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "common/base/result.h"
 #include "common/base/time.h"
 #include "common/json/value.h"
 
@@ -25,14 +24,15 @@ struct TreeNode {
   std::optional<std::uint64_t> clients;
   std::optional<std::uint64_t> deliveries;  // messages written to clients
   std::optional<std::uint64_t> lag;         // messages that it has not dealt with
-  std::optional<milliseconds> late;         // since when it has not been level with those above
+  std::optional<milliseconds> lag_time;     // since when it has not been level with those above
   std::optional<std::uint64_t> unsent;      // bytes
   std::optional<std::uint64_t> gaps;
   std::optional<milliseconds> since;  // how long it has been there: connected, or of the node that was asked, up
 };
 
-// In the order of the status, each before those below it. Errors: it is no status of a node.
-Result<std::vector<TreeNode>> ReadTree(const json::Value& status);
+// In the order of the status, each before those below it; the first is the node that was asked. REQUIRES: it is a
+// node's status, as Session::ReadStatus() returns it.
+std::vector<TreeNode> ReadTree(const json::Value& status);
 
 // A table of them, and a line of what the status sums up for its instance. `width`: see Table::Render.
 std::string RenderTree(const std::vector<TreeNode>& nodes, const json::Value& status, std::size_t width);

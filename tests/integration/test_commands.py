@@ -13,7 +13,17 @@ import time
 import pytest
 
 from authority import Authority
-from relay import BINARIES, DEADLINE, Impostor, _in_the_child, command_exists, message, run_to_end, unused_port, wait_until
+from relay import (
+    BINARIES,
+    DEADLINE,
+    Impostor,
+    _in_the_child,
+    command_exists,
+    message,
+    run_to_end,
+    unused_port,
+    wait_until,
+)
 
 PHID = "PHID-USER-1"
 EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_PROTOCOL, EX_NOPERM, EX_CONFIG = 64, 65, 66, 69, 76, 77, 78
@@ -73,7 +83,8 @@ class Running:
 
     def wait_for_line(self, condition, what):
         with self._changed:
-            assert self._changed.wait_for(lambda: any(map(condition, self.lines)), DEADLINE), f"no {what} in {self.lines}"
+            there = self._changed.wait_for(lambda: any(map(condition, self.lines)), DEADLINE)
+            assert there, f"no {what} in {self.lines}"
 
     def end(self):
         """Its exit code and what it said on stderr, once it has ended by itself."""
@@ -101,13 +112,15 @@ def wait_for_client(node, count=1, instance=None):
 def repeater_with_url(relay, master, name, scheme="http", **options):
     """A repeater that tells the URL by which it is reached."""
     port = unused_port()
-    return relay.repeater(
-        master, clients=f"127.0.0.1:{port}", options=[f"--name={name}", f"--public-url={scheme}://127.0.0.1:{port}/"], **options
-    )
+    told = [f"--name={name}", f"--public-url={scheme}://127.0.0.1:{port}/"]
+    return relay.repeater(master, clients=f"127.0.0.1:{port}", options=told, **options)
 
 
 def wait_for_repeaters(node, *names):
-    node.wait_for_status(lambda status: {each["name"] for each in status["repeaters"]} >= set(names), f"repeaters {names}")
+    def there(status):
+        return {each["name"] for each in status["repeaters"]} >= set(names)
+
+    node.wait_for_status(there, f"repeaters {names}")
 
 
 # --- status ------------------------------------------------------------------------------------------------
@@ -121,7 +134,7 @@ def test_status_shows_the_tree_as_a_table(relay, master):
     relay.client(middle)
     wait_for_client(master)
     lines = good(asked(master, "status")).splitlines()
-    assert lines[0].split() == "NODE STATE CLIENTS OUT LAG LATE UNSENT GAPS VERSION SINCE URL".split()
+    assert lines[0].split() == "NODE STATE CLIENTS OUT LAG LAG-TIME UNSENT GAPS VERSION SINCE URL".split()
     assert lines[2].startswith("  middle ") and url_of(middle, "client") in lines[2] and lines[2].split()[2] == "1"
     assert lines[3].startswith("    leaf ") and lines[3].rstrip().endswith("-")
     assert lines[4].startswith("instance default: 1 clients in the tree")
@@ -209,7 +222,8 @@ COMMANDS_THAT_ASK = [("status",), ("status", "--json"), ("notify", "--phid", PHI
 @pytest.mark.parametrize("command", COMMANDS_THAT_ASK, ids=" ".join)
 def test_a_node_that_is_not_there_cannot_be_reached(command):
     port = unused_port()
-    bad(run_to_end("master", *command, f"--admin=http://127.0.0.1:{port}"), EX_UNAVAILABLE, f"127.0.0.1:{port}", "ECONNREFUSED")
+    done = run_to_end("master", *command, f"--admin=http://127.0.0.1:{port}")
+    bad(done, EX_UNAVAILABLE, f"127.0.0.1:{port}", "ECONNREFUSED")
 
 
 @pytest.mark.parametrize("command", COMMANDS_THAT_ASK, ids=" ".join)
@@ -240,7 +254,8 @@ def test_what_answers_in_a_nodes_place_is_told(relay, answer, code, words):
 def test_a_node_that_does_not_answer_is_waited_for_so_long(relay):
     silent = relay.keep(Impostor(linger=True))
     begin = time.monotonic()
-    bad(run_to_end("master", "status", f"--admin={silent.url}", "--timeout", "0.3"), EX_UNAVAILABLE, "no whole answer within 300 ms")
+    done = run_to_end("master", "status", f"--admin={silent.url}", "--timeout", "0.3")
+    bad(done, EX_UNAVAILABLE, "no whole answer within 300 ms")
     assert time.monotonic() - begin > 0.3
 
 
@@ -344,7 +359,7 @@ def test_notify_says_why_a_message_is_not_taken(relay, master):
 
 
 def listener(running, *urls, options=()):
-    """Prints what comes for PHID of the last 30 s, too: whether it had subscribed when a test published makes no difference."""
+    """Prints also what came for PHID in the last 30 s: it may subscribe after a test has published."""
     return running("listen", *urls, "--phid", PHID, "--replay", "30", *options)
 
 
@@ -389,6 +404,33 @@ def test_listen_goes_on_elsewhere_when_a_node_is_lost_and_misses_nothing(relay, 
     texts.append(master.publish(message(PHID)))
     assert command.wait_for_lines(3) == texts
     assert command.end() == (0, "")
+
+
+def test_messages_that_are_equal_are_each_printed(master, running):
+    """Without a uniqueID, two of them are two."""
+    command = running("listen", url_of(master, "client", "ws"), "--phid", PHID, "--count", "2")
+    wait_for_client(master)
+    text = json.dumps({"subscribers": [PHID]})
+    wait_until(lambda: master.publish(text) and command.process.poll() is not None, "the command's end")
+    assert command.end() == (0, "")
+    assert command.lines == [text, text]
+
+
+def test_what_a_lost_node_had_brought_is_not_printed_again_and_what_is_equal_to_it_is(relay, running):
+    """The nodes share a port, so that what the listener comes back to is another node with the same history."""
+    top = relay.master()
+    port = unused_port()
+    first = relay.repeater(top, clients=f"127.0.0.1:{port}")
+    command = listener(running, f"ws://127.0.0.1:{port}", options=["--count=4"])
+    wait_for_client(first)
+    same = json.dumps({"subscribers": [PHID]})
+    texts = [top.publish(text) for text in (same, message(PHID), same)]
+    command.wait_for_lines(3)
+    first.kill()
+    top.publish(same)
+    relay.repeater(top, clients=f"127.0.0.1:{port}")
+    assert command.end() == (0, "")
+    assert command.lines == [*texts, same]
 
 
 def test_hosts_are_picked_at_random(relay, running):
@@ -466,6 +508,38 @@ def test_check_names_what_it_could_not_check(relay, master):
     assert any(check == "delivery" and result.startswith("not checked: no client URL") for check, _, result in found)
 
 
+def test_check_names_the_nodes_whose_admin_ports_it_does_not_know(relay, master):
+    known, _, _ = (relay.repeater(master, options=[f"--name={name}"]) for name in ("known", "far", "further"))
+    wait_for_repeaters(master, "known", "far", "further")
+    nobody = f"http://127.0.0.1:{unused_port()}"
+    found = findings(asked(master, "check", f"--node={url_of(known)}", f"--node={nobody}"))
+    unknown = "not checked: its admin port is not known; --node URL"
+    assert {what for check, what, result in found if (check, result) == ("status", unknown)} == {"far", "further"}
+
+
+def test_check_says_on_a_terminal_what_it_is_about(relay, master):
+    repeater_with_url(relay, master, "one")
+    wait_for_repeaters(master, "one")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [BINARIES["master"], "check", f"--admin={url_of(master)}"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs, text=True, preexec_fn=_in_the_child(None),
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal's way to say that nobody has it open any more
+        while select.select([ours], [], [], DEADLINE)[0]:
+            seen += os.read(ours, 4096)
+    table = process.communicate(timeout=DEADLINE)[0]
+    os.close(ours)
+    assert process.returncode == 0
+    assert table.startswith("CHECK") and "\x1b" not in table
+    begin, *said = seen.decode().split("\r\x1b[K")
+    assert begin == "" and said[-1] == ""  # the last line is taken away
+    for words in ("asking 127.0.0.1:", "asking 1 client ports", "subscribing", "publishing", "waiting for the message"):
+        assert any(each.startswith(words) for each in said), (words, said)
+
+
 def test_check_finds_what_is_gone_or_is_no_node(relay, master):
     repeater_with_url(relay, master, "fine")
     wait_for_repeaters(master, "fine")
@@ -474,7 +548,7 @@ def test_check_finds_what_is_gone_or_is_no_node(relay, master):
     found = findings(asked(master, "check", "--client", nobody, "--client", page, "--node", nobody))
     results = {(check, what): result for check, what, result in found}
     assert "ECONNREFUSED" in results["client", nobody] and "ECONNREFUSED" in results["delivery", nobody]
-    assert "answers 200 OK" in results["client", page] and "refused" in results["delivery", page]
+    assert "answers 200 OK" in results["client", page] and "in place of 101" in results["delivery", page]
     assert "ECONNREFUSED" in results["status", nobody.removeprefix("http://").rstrip("/")]
     assert sum(result == "ok" for result in results.values()) == 4  # the master, the publish, and what is fine
 
@@ -484,7 +558,7 @@ def test_check_finds_a_repeater_that_messages_do_not_reach(relay, master):
     other = relay.repeater(relay.master())
     url = url_of(other, "client") + "/"
     found = findings(asked(master, "check", "--client", url, "--timeout", "3"))
-    assert ("client", url, "ok") in found and ("delivery", url, "no message within 3 s") in found
+    assert ("client", url, "ok") in found and ("delivery", url, "no message within 3.0 s") in found
 
 
 def test_check_of_a_master_that_is_gone_still_looks_at_the_rest(relay, master):
@@ -524,7 +598,8 @@ def test_config_prints_the_servers_for_phabricator(relay, master):
 
 APHLICT_FILE = {
     "servers": [{"type": "client", "port": 0, "listen": "127.0.0.1", "ssl.key": None}, {"type": "admin", "port": 0}],
-    "logs": [],
+    "logs": [{"path": "/var/log/aphlict.log"}],
+    "pidfile": "/var/tmp/aphlict/pid/aphlict.pid",
     "cluster": [],
     "memory.hint": 512,
 }
@@ -534,9 +609,10 @@ def test_config_converts_aphlicts_file_to_one_that_runs(relay):
     old = relay.config_file(APHLICT_FILE)
     done = run_to_end("master", "config", "--from", old)
     assert done.returncode == 0, done.stderr
-    assert "memory.hint" in done.stderr and "no `listen`" in done.stderr
+    for word in ("memory.hint", "no `listen`", "logs: left out", "pidfile: left out", "serves browsers on port 0"):
+        assert word in done.stderr, (word, done.stderr)
     new = json.loads(done.stdout)
-    assert "memory.hint" not in new
+    assert new.keys() == {"servers"}
     assert new["servers"][1] == {"type": "admin", "listen": "127.0.0.1", "port": 0}
     new["servers"][2]["port"] = 0
     master = relay.start("master", f"--config={relay.config_file(new)}", "--drain=0")

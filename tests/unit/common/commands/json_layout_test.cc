@@ -24,6 +24,11 @@ TEST_CASE("numbers stay as they were written, and text is escaped") {
   CHECK(LaidOut("\"a\\\"\\u0007\"") == "\"a\\\"\\u0007\"\n");
 }
 
+TEST_CASE("texts become a list") {
+  CHECK(QuotedList({}) == "[]");
+  CHECK(QuotedList({"a", "b\""}) == R"(["a","b\""])");
+}
+
 TEST_CASE("what is laid out is the same document") {
   const std::string text = R"({"a":[[1],{"b":{"c":[{}]}}],"d":null})";
   CHECK(LaidOut(LaidOut(text)) == LaidOut(text));

@@ -98,17 +98,15 @@ TEST_CASE("Aphlict's file becomes that of a master") {
     {"type": "client", "port": 22280, "listen": "0.0.0.0"},
     {"type": "admin", "listen": "127.0.0.1", "port": 22281},
     {"type": "repeater", "listen": "127.0.0.1", "port": 22282}
-  ],
-  "logs": [
-    {"path": "/var/log/aphlict.log"}
-  ],
-  "pidfile": "/var/tmp/aphlict/pid/aphlict.pid"
+  ]
 }
 )");
   CHECK(Mentions(proposal.notes, "cluster"));
   CHECK(Mentions(proposal.notes, "memory.hint"));
   CHECK(Mentions(proposal.notes, "no `listen`"));
   CHECK(Mentions(proposal.notes, "a feed for repeaters"));
+  CHECK(Mentions(proposal.notes, "logs: left out"));
+  CHECK(Mentions(proposal.notes, "pidfile: left out"));
 }
 
 TEST_CASE("what was converted is accepted, without a further word, and converts to itself") {
@@ -120,7 +118,21 @@ TEST_CASE("what was converted is accepted, without a further word, and converts 
   CHECK(settings.notices.empty());
   const auto twice = ConvertAphlict("new.json", once.text);
   CHECK(twice.text == once.text);
-  CHECK(twice.notes.empty());
+  REQUIRE(twice.notes.size() == 1);
+  CHECK(Mentions(twice.notes, "serves browsers on port 22280"));
+}
+
+TEST_CASE("where browsers go on to be served is said, and nothing of what was not there") {
+  const auto notes = [](const std::string& port) {
+    return ConvertAphlict(
+               "aphlict.json",
+               R"({"logs": [], "pidfile": null, "servers": [{"type": "client", "listen": "::")" + port + "}]}")
+        .notes;
+  };
+  CHECK(Mentions(notes(R"(, "port": 8000)"), "serves browsers on port 8000"));
+  CHECK(Mentions(notes(""), "serves browsers on port 22280"));
+  CHECK(!Mentions(notes(R"(, "port": null)"), "serves browsers"));
+  CHECK(!Mentions(notes(""), "left out"));
 }
 
 TEST_CASE("a port that Aphlict's file has for something else is not taken for the feed") {

@@ -34,11 +34,7 @@ json::Value Json(const std::string& text) {
   return std::move(*value);
 }
 
-std::vector<TreeNode> Read(const std::string& text) {
-  auto nodes = ReadTree(Json(text));
-  REQUIRE(nodes);
-  return std::move(*nodes);
-}
+std::vector<TreeNode> Read(const std::string& text) { return ReadTree(Json(text)); }
 
 TEST_CASE("each node comes before those below it, and one that is there twice is not followed again") {
   std::string order;
@@ -54,7 +50,7 @@ TEST_CASE("a node's figures are those that it tells") {
   CHECK(left.clients == 5);
   CHECK(left.deliveries == 1'234'567);
   CHECK(left.lag == 3);
-  CHECK(left.late == milliseconds(1500));
+  CHECK(left.lag_time == milliseconds(1500));
   CHECK(left.unsent == 2048);
   CHECK(left.gaps == 1);
   CHECK(left.since == milliseconds(60'000));
@@ -78,12 +74,6 @@ TEST_CASE("an older node tells no figures, and that is fine") {
   CHECK(!bottom.unsent);
 }
 
-TEST_CASE("what is no status is an error") {
-  for (const char* text : {"[]", "{}", R"({"uptime": "long"})", "null", R"({"error": "no"})"}) {
-    CHECK(!ReadTree(Json(text)));
-  }
-}
-
 TEST_CASE("figures of the wrong type are as if they were not there") {
   const auto nodes = Read(R"({"uptime": 1, "clients.active": 1, "figures": {"clients": "many", "gaps": -1, "state": 7},
                               "repeaters": [{"name": 5, "lag": null, "repeaters": {}}]})");
@@ -104,10 +94,9 @@ TEST_CASE("the table shows the tree within 100 columns") {
   CHECK(line.find("master      ready") == 0);
   CHECK(line.find("1d2h") != std::string::npos);
   std::getline(lines, line);
-  CHECK(line.find("  left      synchronising        5  1.2M    3  1.5s    2.0K     1  0.1.0       1m  https://a.e") ==
-        0);
+  CHECK(line.find("  left      synchronising        5  1.2M    3      1.5s    2.0K     1  0.1.0       1m  https") == 0);
   std::getline(lines, line);
-  CHECK(line.find("    bottom  -                    5     -    0     -       -     -  0.1.0") == 0);
+  CHECK(line.find("    bottom  -                    5     -    0         -       -     -  0.1.0") == 0);
   for (std::istringstream all(text); std::getline(all, line);) {
     if (line.starts_with("instance")) continue;
     CHECK(std::count_if(line.begin(), line.end(), [](char each) { return (each & 0xc0) != 0x80; }) <= 100);

@@ -87,9 +87,12 @@ bool Client::Execute(Command& command) {
 
 bool Client::Execute(Subscribe& subscribe) {
   for (std::size_t i = 0; i < kPhidsAtOnce && !subscribe.phids.empty(); ++i) {
-    audience_.index.Subscribe(*this, subscribe.phids.back());
+    const std::string phid = std::move(subscribe.phids.back());
     subscribe.phids.pop_back();
-    if (subscriptions() > owner_.options_.subscriptions || subscription_bytes() > owner_.options_.subscription_bytes) {
+    // Before one too many makes its tables grow.
+    const bool over = subscriptions() >= owner_.options_.subscriptions && !audience_.index.IsSubscribed(*this, phid);
+    if (!over) audience_.index.Subscribe(*this, phid);
+    if (over || subscription_bytes() > owner_.options_.subscription_bytes) {
       owner_.Cut(*this, ClientEnd::kSubscriptions);
       return true;
     }

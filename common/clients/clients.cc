@@ -19,7 +19,7 @@ constexpr Duration kDrainInterval = milliseconds(50);
 
 // Of a turn, for replays, long lists of PHIDs, and the subscriptions of those that have gone: the others' messages and
 // handshakes come in between. What is left over goes on in the next turn, which begins at once.
-constexpr Duration kWorkTime = milliseconds(1);
+constexpr Duration kWorkTime = microseconds(500);
 // Subscriptions. More than come in at once, so that those who come and go do not pile up.
 constexpr std::size_t kForgottenAtOnce = 1024;
 // And for handshakes.

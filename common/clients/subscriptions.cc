@@ -18,10 +18,10 @@ bool SubscriptionIndex::Subscribe(Subscriber& subscriber, std::string_view phid)
   topic->second.places.push_back({&subscriber, at_subscriber});
   subscriber.bytes_ += static_cast<std::uint32_t>(phid.size());
   if (subscriber.places_) {
-    subscriber.places_->Add(at_subscriber, TopicsOf(subscriber));
+    subscriber.places_->Add(TopicsOf(subscriber));
   } else if (subscriber.topics_.size() > kMany) {
     subscriber.places_ = std::make_unique<PlaceTable<Topic>>();
-    for (std::uint32_t i = 0; i < subscriber.topics_.size(); ++i) subscriber.places_->Add(i, TopicsOf(subscriber));
+    for (std::size_t i = 0; i < subscriber.topics_.size(); ++i) subscriber.places_->Add(TopicsOf(subscriber));
   }
   return true;
 }

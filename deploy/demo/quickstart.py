@@ -62,7 +62,7 @@ class Node:
         lines, open_ports = [], {}
         for line in self._process.stderr:
             lines.append(line)
-            if found := re.search(r"event=listening type=(\w+) address=\S*:(\d+)", line):
+            if found := re.search(r"event=listening .*type=(\w+) address=\S*:(\d+)", line):
                 open_ports[found[1]] = int(found[2])
             if open_ports.keys() >= self.ports.keys():
                 self.ports = open_ports

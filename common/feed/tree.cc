@@ -144,8 +144,9 @@ Result<void> Tree::ApplyNode(SourceId source, std::string_view address, const js
           static_cast<history::Sequence>(std::max<std::int64_t>(0, sequence.integer().value_or(0)));
     }
     // Where nothing of them fits, those that are known stay: sums do not go down for it.
-    if (Figures figures = Figures::Of(object["figures"]); figures.text != Figures().text) {
-      SetFigures(node, std::move(figures));
+    if (const json::Value& figures = object["figures"]; figures.is_object()) {
+      Figures taken = Figures::Of(figures);
+      if (taken.text != Figures().text || figures.members().empty()) SetFigures(node, std::move(taken));
     }
   }
   for (const auto& [instance, value] : object["instances"].members()) {

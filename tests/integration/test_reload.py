@@ -164,6 +164,7 @@ def test_a_node_that_is_about_to_stop_takes_nothing(relay):
     configured.node.send_signal(signal.SIGHUP)
     assert "about to stop" in configured.node.wait_for_log("reload_refused").fields["reason"]
     client.close()
+    configured.node.wait_for_exit()
 
 
 # --- limits ------------------------------------------------------------------------------------------------

@@ -84,6 +84,15 @@ def unused_port():
             return port
 
 
+def unused_low_port():
+    """One that only root can take."""
+    for port in range(1023, 600, -1):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise RuntimeError("no free port below 1024")
+
+
 def shorten(text, limit=200):
     text = repr(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -12,7 +12,17 @@ import pytest
 import websockets
 
 from authority import Authority
-from relay import PING, Client, RawConnection, check_nothing_lost_or_repeated, handshake_request, message, unused_port, wait_until
+from relay import (
+    PING,
+    Client,
+    RawConnection,
+    check_nothing_lost_or_repeated,
+    handshake_request,
+    message,
+    unused_low_port,
+    unused_port,
+    wait_until,
+)
 
 PHID = "PHID-USER-1"
 ONE, TWO = "first-secret-that-nobody-else-knows", "second-secret-that-nobody-else-knows"
@@ -526,7 +536,7 @@ def test_a_node_that_has_become_another_user_reloads_as_that_user(relay):
     traffic = Traffic(relay, master.node, [repeater, master.node])
     assert master.take(limits={"message.subscribers": 1}) == "limits.message.subscribers"
     assert master.node.post(message(PHID + "a", PHID + "b")).status == 400
-    (line,) = master.refuse(servers=[*servers(), entry("admin", _low_port())])
+    (line,) = master.refuse(servers=[*servers(), entry("admin", unused_low_port())])
     assert "EACCES" in line.fields["reason"]
     secret.chmod(0o600)
     os.chown(secret, 0, 0)
@@ -534,14 +544,6 @@ def test_a_node_that_has_become_another_user_reloads_as_that_user(relay):
     master.node.send_signal(signal.SIGHUP)
     assert "secret.file" in master.node.wait_for_log("reload_refused", after=mark).fields["reason"]
     traffic.check()
-
-
-def _low_port():
-    for port in range(1023, 600, -1):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise RuntimeError("no free port below 1024")
 
 
 # --- upstream groups ---------------------------------------------------------------------------------------

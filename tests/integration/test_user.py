@@ -4,13 +4,12 @@ import os
 import pwd
 import re
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from relay import BINARIES, message, run_to_end, wait_until
+from relay import BINARIES, message, run_to_end, unused_low_port, wait_until
 
 CONFIG, NO_PERMISSION = 78, 77
 PHID = "PHID-USER-1"
@@ -72,21 +71,13 @@ def test_a_port_below_1024_and_a_secret_of_roots_are_taken_before(relay):
     secret = relay.folder / "secret"
     secret.write_text("a-secret-that-nobody-knows\n")
     secret.chmod(0o600)
-    port = _low_port()
+    port = unused_low_port()
     master = relay.start(
         "master", "--user=nobody", f"--secret-file={secret}", f"--admin=127.0.0.1:{port}", "--repeaters=127.0.0.1:0"
     )
     assert master.address("admin") == ("127.0.0.1", port)
     assert identity(master)["Uid"] == {str(NOBODY.pw_uid)}
     relay.repeater(master, options=[f"--secret-file={secret}"])
-
-
-def _low_port():
-    for port in range(1023, 600, -1):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise RuntimeError("no free port below 1024")
 
 
 @needs_root

@@ -148,9 +148,12 @@ bool Loop::MayRead(std::uint8_t* round) {
     }
     some_wait_ = unread_ = false;
   }
-  // It is not lost: the poll says it again in the next turn.
-  if (*round == round_) return !(unread_ = true);
-  if (now - reading_since_ > kReadTime) return !(some_wait_ = unread_ = true);
+  const bool had_its_read = *round == round_;
+  if (had_its_read || now - reading_since_ > kReadTime) {
+    unread_ = true;  // it is not lost: the poll says it again in the next turn
+    some_wait_ = some_wait_ || !had_its_read;
+    return false;
+  }
   *round = round_;
   return true;
 }

@@ -80,20 +80,17 @@ class MetricsWriter {
          });
     Each(Type::kCounter, "refused", "Requests and connections that were not served, by type of port and reason.", ports,
          [&](const PortStatus& port, std::size_t) {
-           for (std::size_t i = 0; i < server::kRefusals; ++i) {
-             const auto refusal = static_cast<server::Refusal>(i);
-             out_.Sample(port.counters.refused.of(refusal),
-                         {{"listener", port.type}, {"reason", server::RefusalName(refusal)}});
-           }
+           port.counters.refused.ForEach([&](server::Refusal refusal, std::uint64_t count) {
+             out_.Sample(count, {{"listener", port.type}, {"reason", server::RefusalName(refusal)}});
+           });
          });
   }
 
   void WriteMessages() {
     Begin(Type::kCounter, "publishes", "Publishes, by what came of them.");
-    for (std::size_t i = 0; i < kPublishResults; ++i) {
-      const auto result = static_cast<PublishResult>(i);
-      out_.Sample(node_.publishes.of(result), {{"result", PublishResultName(result)}});
-    }
+    node_.publishes.ForEach([&](PublishResult result, std::uint64_t count) {
+      out_.Sample(count, {{"result", PublishResultName(result)}});
+    });
     Counter("messages_in", "Messages that came into the history: published here, or received from above.",
             node_.messages_in);
     Counter("repeats", "Messages that had come before under another number, and that no client was shown again.",
@@ -106,10 +103,9 @@ class MetricsWriter {
     Gauge("clients", "Browsers that are connected to this node.", std::uint64_t{clients.size()});
     Counter("clients_accepted", "Browsers that were connected since the start.", counters.accepted);
     Begin(Type::kCounter, "clients_closed", "Browsers' connections that have ended, by reason.");
-    for (std::size_t i = 0; i < clients::kClientEnds; ++i) {
-      const auto end = static_cast<clients::ClientEnd>(i);
-      out_.Sample(counters.ended.of(end), {{"reason", clients::InfoOf(end).name}});
-    }
+    counters.ended.ForEach([&](clients::ClientEnd end, std::uint64_t count) {
+      out_.Sample(count, {{"reason", clients::InfoOf(end).name}});
+    });
     Counter("commands_ignored", "Frames of browsers that were no command.", counters.ignored);
     Counter("messages_out", "Deliveries to this node's browsers, those of replays included.", counters.deliveries);
     Counter("messages_out_bytes", "Bytes of these deliveries, frames included.", counters.delivered_bytes);

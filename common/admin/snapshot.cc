@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "common/json/writer.h"
-
 namespace aphlict::admin {
 
 namespace {
@@ -18,20 +16,9 @@ void WriteNumbers(json::Writer& out, std::string_view key, std::span<const std::
 void WriteRefused(json::Writer& out, const std::vector<PortStatus>& ports) {
   out.Key("refused").StartObject();
   for (const PortStatus& port : ports) {
-    for (std::size_t i = 0; i < server::kRefusals; ++i) {
-      const auto refusal = static_cast<server::Refusal>(i);
-      const std::uint64_t count = port.counters.refused.of(refusal);
+    port.counters.refused.ForEach([&](server::Refusal refusal, std::uint64_t count) {
       if (count > 0) out.Field(std::string(port.type) + "." + std::string(server::RefusalName(refusal)), count);
-    }
-  }
-  out.EndObject();
-}
-
-void WriteClosed(json::Writer& out, const clients::ClientEndCounts& ended) {
-  out.Key("closed").StartObject();
-  for (std::size_t i = 0; i < clients::kClientEnds; ++i) {
-    const auto end = static_cast<clients::ClientEnd>(i);
-    if (ended.of(end) > 0) out.Field(clients::InfoOf(end).name, ended.of(end));
+    });
   }
   out.EndObject();
 }
@@ -74,6 +61,16 @@ Duration LagAgeOf(const history::History& history, const feed::Tree::Node& below
   return {};
 }
 
+void WriteClosed(json::Writer& out, std::string_view key, const clients::Clients* clients) {
+  out.Key(key).StartObject();
+  if (clients != nullptr) {
+    clients->counters().ended.ForEach([&](clients::ClientEnd end, std::uint64_t count) {
+      if (count > 0) out.Field(clients::InfoOf(end).name, count);
+    });
+  }
+  out.EndObject();
+}
+
 std::string WriteFigures(const Snapshot& node) {
   static const clients::ClientCounters kNone{};
   const clients::ClientCounters& clients = node.clients != nullptr ? node.clients->counters() : kNone;
@@ -88,7 +85,7 @@ std::string WriteFigures(const Snapshot& node) {
   out.Field("repeats", node.repeats);
   out.Field("lag_ms", LagMsOf(node));
   WriteRefused(out, node.ports);
-  WriteClosed(out, clients.ended);
+  WriteClosed(out, "closed", node.clients);
   out.Key("latency").StartObject();
   WriteNumbers(out, "bounds_us", clients.latency.bounds());
   WriteNumbers(out, "counts", clients.latency.counts());

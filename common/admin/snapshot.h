@@ -14,6 +14,7 @@
 #include "common/feed/tree.h"
 #include "common/history/history.h"
 #include "common/history/instances.h"
+#include "common/json/writer.h"
 #include "common/net/loop.h"
 #include "common/server/http_server.h"
 
@@ -73,6 +74,9 @@ struct Snapshot {
 std::uint64_t LagOf(const history::History& history, const feed::Tree::Node& below);
 // How long ago the first of these was accepted, as far as the history still has them.
 Duration LagAgeOf(const history::History& history, const feed::Tree::Node& below, Time now);
+
+// A member `key` with how many clients have gone, by reason. Reasons that have not come up are left out; null: all.
+void WriteClosed(json::Writer& out, std::string_view key, const clients::Clients* clients);
 
 // What the node tells of itself in the tree: an object as feed::Figures have it.
 std::string WriteFigures(const Snapshot& node);

@@ -18,22 +18,10 @@ void WriteRefused(json::Writer& out, const std::vector<PortStatus>& ports) {
   out.Key("refused").StartObject();
   for (const PortStatus& port : ports) {
     out.Key(port.type).StartObject();
-    for (std::size_t i = 0; i < server::kRefusals; ++i) {
-      const auto refusal = static_cast<server::Refusal>(i);
-      const std::uint64_t count = port.counters.refused.of(refusal);
+    port.counters.refused.ForEach([&](server::Refusal refusal, std::uint64_t count) {
       if (count > 0) out.Field(server::RefusalName(refusal), count);
-    }
+    });
     out.EndObject();
-  }
-  out.EndObject();
-}
-
-void WriteClosed(json::Writer& out, const clients::Clients* clients) {
-  out.Key("clients.closed").StartObject();
-  for (std::size_t i = 0; clients != nullptr && i < clients::kClientEnds; ++i) {
-    const auto end = static_cast<clients::ClientEnd>(i);
-    const std::uint64_t count = clients->counters().ended.of(end);
-    if (count > 0) out.Field(clients::InfoOf(end).name, count);
   }
   out.EndObject();
 }
@@ -106,7 +94,7 @@ std::string WriteStatus(const Snapshot& node, std::string_view instance_name) {
   out.Field("gaps", node.gaps);
   out.Field("repeats", node.repeats);
   WriteRefused(out, node.ports);
-  WriteClosed(out, node.clients);
+  WriteClosed(out, "clients.closed", node.clients);
   out.Field("commands.ignored", node.clients != nullptr ? node.clients->counters().ignored : 0);
   out.Key("figures").Json(node.tree.own_figures().text);
   if (!node.upstreams.empty()) {

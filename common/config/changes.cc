@@ -109,14 +109,14 @@ std::vector<Setting> AllSettings() {
   return all;
 }
 
-Changes Compare(const Settings& before, const Settings& after) {
+Changes Compare(const Settings& before, const Settings& after, const Settings& at_start) {
   Changes changes;
   for (const Setting& setting : AllSettings()) {
     if (setting.same(before, after)) continue;
     changes.keys.push_back(setting.key);
     // The map of a state folder's database is made at the start, for as many bytes as the history may have.
     const bool outgrows_state = setting.key == "limits.history.bytes" && !after.state.empty() &&
-                                after.limits.history_bytes > before.limits.history_bytes;
+                                after.limits.history_bytes > at_start.limits.history_bytes;
     if (!setting.reloads || outgrows_state) changes.at_restart.push_back(setting.key);
   }
   return changes;

@@ -27,7 +27,8 @@ struct Changes {
   std::vector<std::string> keys;        // that differ, in the order of AllSettings()
   std::vector<std::string> at_restart;  // those of them that only another start takes
 };
-Changes Compare(const Settings& before, const Settings& after);
+// `before` is what a node runs with now, `at_start` what it was started with: a state folder is made for that.
+Changes Compare(const Settings& before, const Settings& after, const Settings& at_start);
 
 // For each server of `after`, its place in `before`: those of one type on the same address and port are the same
 // listener, whatever else has changed. Nothing: it is new.

@@ -376,15 +376,22 @@ void Node::BeginDrain(std::function<void()> drained) {
   if (clients_) clients_->BeginDrain(settings_.drain_time);
 }
 
-Result<void> Node::EndDrain() {
+void Node::EndDrain() {
   draining_ = false;
   drain_check_.Stop();
   admin_->RefusePublishes(false);
   SetReady(ready_);
   log_.Info("drain_ended");
-  if (!clients_) return {};
+  if (!clients_) return;
   clients_->EndDrain();
-  return opened_ ? Listen(config::ServerType::kClient) : Result<void>();
+  ListenForClientsAgain();
+}
+
+void Node::ListenForClientsAgain() {
+  if (!clients_ || !ShouldListen(config::ServerType::kClient) || clients_->http().listening()) return;
+  if (auto listening = Listen(config::ServerType::kClient); !listening) {
+    log_.Error("client_port_failed", {{"reason", listening.error().text}});
+  }
 }
 
 void Node::CheckDrained() {
@@ -538,6 +545,7 @@ void Node::Tick() {
       role_.OnAhead(own_epoch);
     }
   }
+  ListenForClientsAgain();
   role_.Report();
 }
 

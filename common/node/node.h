@@ -95,8 +95,8 @@ class Node : private admin::StatusSource, private history::History::Observer {
   // after the other over the configured time. Calls `drained` once, when the last client has gone and the repeaters
   // have been sent everything, or some time after that when they do not take it.
   void BeginDrain(std::function<void()> drained);
-  // Takes it back. Errors: the clients' port could not be opened again.
-  Result<void> EndDrain();
+  // Takes it back. The clients' port is opened again, once it can be.
+  void EndDrain();
   bool draining() const { return draining_; }
 
   // Closes everything, clients with 1001. The loop runs on until all is gone.
@@ -153,6 +153,8 @@ class Node : private admin::StatusSource, private history::History::Observer {
   void TakeLimits();
   static std::vector<config::Server> ServersOf(const std::vector<Listener>& listeners);
   void LogListening(std::string_view event, const Listener& listener);
+  // After a drain: another process may have taken the port meanwhile, so this may fail, and is tried each second.
+  void ListenForClientsAgain();
   void EndTurn();
   void Tick();
   void CheckDrained();

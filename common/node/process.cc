@@ -112,7 +112,8 @@ class Process {
   using Reload = std::function<config::Invocation()>;
 
   Process(const config::Settings& settings, Reload reload, Log& log, const MakeApplication& make)
-      : reload_(std::move(reload)),
+      : at_start_(settings),
+        reload_(std::move(reload)),
         log_(log),
         application_(make(loop_, settings, log)),
         node_(application_->node()),
@@ -175,7 +176,7 @@ class Process {
   void ToggleDrain() {
     if (stopping_) return;
     if (!node_.draining()) return node_.BeginDrain(nullptr);
-    if (auto ended = node_.EndDrain(); !ended) log_.Error("drain_not_ended", {{"reason", ended.error().text}});
+    node_.EndDrain();
   }
 
   void ReopenLogs() {
@@ -199,7 +200,7 @@ class Process {
       if (invocation.problems.empty()) refuse(invocation.text);
       return false;
     }
-    const config::Changes changes = config::Compare(node_.settings(), invocation.settings);
+    const config::Changes changes = config::Compare(node_.settings(), invocation.settings, at_start_);
     for (const std::string& key : changes.at_restart) {
       log_.Error("reload_refused", {{"key", key}, {"reason", "another value is only taken by another start"}});
     }
@@ -221,6 +222,7 @@ class Process {
     return (reload_refused_ ? "the last reload was refused, see the log; " : "") + node_.Summary();
   }
 
+  const config::Settings& at_start_;  // outlives this
   net::Loop loop_;
   Reload reload_;
   Log& log_;

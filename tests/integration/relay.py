@@ -412,6 +412,13 @@ def is_sanitized():
     return b"__asan_init" in BINARIES["master"].read_bytes()
 
 
+def write_secret(path, *lines, mode=0o600):
+    """A file that a node takes secrets or tokens from, a line for each."""
+    path.write_text("".join(f"{line}\n" for line in lines))
+    path.chmod(mode)
+    return path
+
+
 class Stopwatch:
     """The time since it was made, and whether the machine could spare some: else it says little about the programs."""
 

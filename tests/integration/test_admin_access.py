@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from relay import message, request, run_to_end
+from relay import message, request, run_to_end, write_secret
 
 CONFIG = 78
 PHID = "PHID-USER-1"
@@ -23,10 +23,7 @@ def admin_master(relay, *options, listen="127.0.0.1", **server):
 
 @pytest.fixture
 def token_file(relay):
-    path = relay.folder / "token"
-    path.write_text(TOKEN + "\n")
-    path.chmod(0o600)
-    return path
+    return write_secret(relay.folder / "token", TOKEN)
 
 
 def ask(node, what, source="127.0.0.1", **headers):

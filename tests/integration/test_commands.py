@@ -23,6 +23,7 @@ from relay import (
     run_to_end,
     unused_port,
     wait_until,
+    write_secret,
 )
 
 PHID = "PHID-USER-1"
@@ -283,10 +284,7 @@ def test_wrong_options_are_64(arguments):
 
 
 def token_file(folder, text, name="token"):
-    path = folder / name
-    path.write_text(text + "\n")
-    path.chmod(0o600)
-    return path
+    return write_secret(folder / name, text)
 
 
 def test_a_token_opens_the_port_and_a_wrong_one_does_not(relay, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 import browser
 from browser import driver  # noqa: F401: a fixture
-from relay import RawConnection, Stopwatch, message, request, unused_port, wait_until
+from relay import RawConnection, Stopwatch, message, request, unused_port, wait_until, write_secret
 
 from test_feed import Follower
 
@@ -356,9 +356,7 @@ def test_where_a_client_port_may_lack_the_origin_of_the_page_the_row_says_so(rel
 
 
 def guarded_master(relay, tmp_path, **allow):
-    secret = tmp_path / "token"
-    secret.write_text(TOKEN + "\n")
-    secret.chmod(0o600)
+    secret = write_secret(tmp_path / "token", TOKEN)
     config = {"servers": [{"type": "admin", "port": 0, "listen": "127.0.0.1", "allow": allow}]}
     config["admin.secret.file"] = str(secret)
     return relay.start("master", f"--config={relay.config_file(config)}", "--repeaters=none", "--drain=0")

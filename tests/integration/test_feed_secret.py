@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import TEXT, RawClient, frame, message, run_to_end, unused_port, wait_until
+from relay import TEXT, RawClient, frame, message, run_to_end, unused_port, wait_until, write_secret
 
 CONFIG, NO_PERMISSION = 78, 77
 PHID = "PHID-USER-1"
@@ -19,10 +19,7 @@ ONE, TWO, THREE = (f"{name}-secret-that-nobody-else-knows" for name in ("first",
 @pytest.fixture
 def secret_file(relay):
     def write(*secrets, mode=0o600):
-        path = relay.folder / f"secret-{len(list(relay.folder.iterdir()))}"
-        path.write_text("".join(f"{secret}\n" for secret in secrets))
-        path.chmod(mode)
-        return path
+        return write_secret(relay.folder / f"secret-{len(list(relay.folder.iterdir()))}", *secrets, mode=mode)
 
     return write
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from relay import message, wait_until
+from relay import message, wait_until, write_secret
 
 PHID = "PHID-USER-1"
 
@@ -61,22 +61,26 @@ def test_a_draining_node_is_healthy_and_not_ready(relay, master, role):
     client.close()
 
 
-def test_a_node_whose_clients_port_is_not_open_says_so(relay, master):
+@pytest.mark.parametrize("role", ["master", "repeater"])
+def test_a_node_whose_clients_port_is_not_open_says_so_and_opens_it_once_it_is_free(relay, master, role):
     """Somebody else has taken it while it was closed for a drain."""
-    address = master.address("client")
-    master.send_signal(signal.SIGUSR2)
-    master.wait_for_log("drain_began")
-    with socket.create_server(address):
-        master.send_signal(signal.SIGUSR2)
-        master.wait_for_log("drain_not_ended")
-        assert ready(master) == (503, "not ready: the port of the clients is not open yet\n")
-        assert master.status()["figures"]["state"] == "not_listening"
+    node = master if role == "master" else relay.repeater(master)
+    node.send_signal(signal.SIGUSR2)
+    node.wait_for_log("drained")
+    with socket.create_server(node.address("client")):
+        node.send_signal(signal.SIGUSR2)
+        assert "EADDRINUSE" in node.wait_for_log("client_port_failed").fields["reason"]
+        assert ready(node) == (503, "not ready: the port of the clients is not open yet\n")
+        assert node.status()["figures"]["state"] == "not_listening"
+        mark = node.log_mark()
+    node.wait_for_log("listening", after=mark, type="client")
+    assert ready(node) == (200, "ready\n")
+    client = relay.client(node, subscribe=[PHID])
+    client.expect(master.publish(message(PHID)))
 
 
 def test_whoever_reaches_the_port_may_ask_without_a_token_and_by_any_name(relay):
-    token = relay.folder / "token"
-    token.write_text("the-token-of-the-admin-port\n")
-    token.chmod(0o600)
+    token = write_secret(relay.folder / "token", "the-token-of-the-admin-port")
     entry = {"type": "admin", "port": 0, "listen": "127.0.0.1", "allow": []}
     config = relay.config_file({"servers": [entry]})
     node = relay.start("master", "--drain=0", f"--config={config}", f"--admin-secret-file={token}", "--repeaters=127.0.0.1:0")

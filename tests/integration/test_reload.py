@@ -22,6 +22,7 @@ from relay import (
     unused_low_port,
     unused_port,
     wait_until,
+    write_secret,
 )
 
 PHID = "PHID-USER-1"
@@ -237,6 +238,8 @@ def test_a_larger_history_needs_another_start_where_it_is_kept_in_a_folder(relay
     (line,) = master.refuse(limits={"history.bytes": 3_000_000})
     assert line.fields["key"] == "limits.history.bytes"
     assert master.take(limits={"history.bytes": 1_000_000}) == "limits.history.bytes"
+    assert master.take(limits={"history.bytes": 2_000_000}) == "limits.history.bytes"  # what the folder was opened for
+    master.refuse(limits={"history.bytes": 2_000_001})
     master.node.publish(message(PHID))
 
 
@@ -287,10 +290,7 @@ def test_allow_lists_and_trusted_proxies(master):
 
 
 def secret_file(relay, text):
-    path = relay.folder / "secret"
-    path.write_text(f"{text}\n")
-    path.chmod(0o600)
-    return path
+    return write_secret(relay.folder / "secret", text)
 
 
 def test_admin_tokens(relay, master):

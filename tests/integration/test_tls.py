@@ -10,7 +10,7 @@ import time
 import pytest
 
 from authority import Authority
-from relay import Client, RawConnection, message, run_to_end, wait_until
+from relay import Client, RawConnection, message, run_to_end, wait_until, write_secret
 
 PHID = "PHID-USER-1"
 
@@ -154,9 +154,7 @@ def test_a_session_is_resumed_and_only_of_1_3(port, tmp_path):
 
 def test_a_session_is_resumed_at_another_node_with_the_same_secret(relay, authority, tmp_path):
     """A lost host's herd is cheap for the others."""
-    secret = tmp_path / "secret"
-    secret.write_text("0123456789abcdef\n")
-    secret.chmod(0o600)
+    secret = write_secret(tmp_path / "secret", "0123456789abcdef")
     certificate = authority.sign()
     saved = tmp_path / "session"
     first, second = (start_master(relay, server("client", certificate), plain("admin"), **{"secret.file": str(secret)}) for _ in range(2))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import BINARIES, message, run_to_end, unused_low_port, wait_until
+from relay import BINARIES, message, run_to_end, unused_low_port, wait_until, write_secret
 
 CONFIG, NO_PERMISSION = 78, 77
 PHID = "PHID-USER-1"
@@ -68,9 +68,7 @@ def test_what_the_node_makes_belongs_to_the_user(relay, folder):
 
 @needs_root
 def test_a_port_below_1024_and_a_secret_of_roots_are_taken_before(relay):
-    secret = relay.folder / "secret"
-    secret.write_text("a-secret-that-nobody-knows\n")
-    secret.chmod(0o600)
+    secret = write_secret(relay.folder / "secret", "a-secret-that-nobody-knows")
     port = unused_low_port()
     master = relay.start(
         "master", "--user=nobody", f"--secret-file={secret}", f"--admin=127.0.0.1:{port}", "--repeaters=127.0.0.1:0"

@@ -25,7 +25,9 @@ Settings Of(const std::string& text) {
   return settings;
 }
 
-Keys Changed(const std::string& before, const std::string& after) { return Compare(Of(before), Of(after)).keys; }
+// Of a node that was started with `before`.
+Changes Compared(const Settings& before, const Settings& after) { return Compare(before, after, before); }
+Keys Changed(const std::string& before, const std::string& after) { return Compared(Of(before), Of(after)).keys; }
 
 std::string ServersOf(const std::string& entries) { return "{\"servers\": [" + entries + "]}"; }
 
@@ -78,7 +80,7 @@ TEST_CASE("a change is named by its key, and whether a running node takes it") {
         Row{"log.level", "\"error\"", true}, Row{"ssl.ca", "\"/a\"", true}, Row{"ssl.chain", "\"/a\"", true},
         Row{"secret.file", "\"/a\"", true}, Row{"admin.secret.file", "\"/a\"", true}}) {
     CAPTURE(row.key);
-    const Changes changes = Compare(Of("{}"), Of("{\"" + std::string(row.key) + "\": " + row.value + "}"));
+    const Changes changes = Compared(Of("{}"), Of("{\"" + std::string(row.key) + "\": " + row.value + "}"));
     CHECK(changes.keys == Keys{row.key});
     CHECK(changes.at_restart == (row.reloads ? Keys{} : Keys{row.key}));
   }
@@ -108,9 +110,14 @@ TEST_CASE("a history that outgrows what a state folder was opened for needs anot
               "}");
   };
   const Keys key = {"limits.history.bytes"};
-  CHECK(Compare(with(1000, true), with(2000, true)).at_restart == key);
-  CHECK(Compare(with(2000, true), with(1000, true)).at_restart.empty());
-  CHECK(Compare(with(1000, false), with(2000, false)).at_restart.empty());
+  const auto at_restart = [&](int before, int after, int at_start, bool state) {
+    return Compare(with(before, state), with(after, state), with(at_start, state)).at_restart;
+  };
+  CHECK(at_restart(1000, 2000, 1000, true) == key);
+  CHECK(at_restart(2000, 1000, 2000, true).empty());
+  CHECK(at_restart(1000, 2000, 2000, true).empty());  // made smaller meanwhile, and as it was again
+  CHECK(at_restart(1000, 2001, 2000, true) == key);
+  CHECK(at_restart(1000, 2000, 1000, false).empty());
 }
 
 TEST_CASE("the host's name may change while a node runs, that of a node may not") {
@@ -119,9 +126,9 @@ TEST_CASE("the host's name may change while a node runs, that of a node may not"
   before.named_by_host = after.named_by_host = true;
   before.name = "host";
   after.name = "renamed";
-  CHECK(Compare(before, after).keys.empty());
+  CHECK(Compared(before, after).keys.empty());
   after.named_by_host = false;
-  CHECK(Compare(before, after).at_restart == Keys{"name"});
+  CHECK(Compared(before, after).at_restart == Keys{"name"});
 }
 
 TEST_CASE("secrets are compared, and not only the file's name") {
@@ -134,7 +141,7 @@ TEST_CASE("secrets are compared, and not only the file's name") {
   const std::string one(20, 'a');
   const std::string two(20, 'b');
   const auto changed = [&](const std::string& before, const std::string& after) {
-    return !Compare(with(before.c_str()), with(after.c_str())).keys.empty();
+    return !Compared(with(before.c_str()), with(after.c_str())).keys.empty();
   };
   CHECK_FALSE(changed(one, one));
   CHECK(changed(one, two));

@@ -131,9 +131,13 @@ Result<void> Tree::ApplyNode(SourceId source, std::string_view address, const js
   if (const auto number = static_cast<std::uint64_t>(*revision); number >= node.revision) {
     node.revision = number;
     node.info.id = id;
-    node.info.name = object["name"].string();
-    node.info.version = object["version"].string();
-    node.info.url = object["url"].string();
+    // What a report leaves out stays as the one before said.
+    const auto take = [&object](std::string_view key, std::string* text) {
+      if (object[key].is_string()) *text = object[key].string();
+    };
+    take("name", &node.info.name);
+    take("version", &node.info.version);
+    take("url", &node.info.url);
     // A node does not know its own address: whoever it is connected to fills it in.
     node.info.address = object["address"].is_string() ? object["address"].string() : std::string(address);
     node.info.above.clear();

@@ -272,7 +272,8 @@ function nodeRow(row, now, gone) {
   const badge = element("td", "", "");
   badge.dataset.label = "State";
   badge.append(element("span", state, `badge ${kind}`));
-  const lag = [row.lag ? `${count(row.lag)} messages` : "", lagOf(row) ? duration(lagOf(row)) : ""];
+  // What has just been sent is not behind: a node below is known to have it with its next report only.
+  const lag = lagOf(row) ? [row.lag ? `${count(row.lag)} messages` : "", duration(lagOf(row))] : [];
   const cuts = cutsOf(row.figures);
   made.append(
     name,

@@ -1,6 +1,7 @@
 """What the programs say about themselves is what the documentation says. Settings: test_config.py; metrics: test_metrics.py."""
 
 import json
+import os
 import re
 import signal
 
@@ -50,6 +51,12 @@ def test_every_exit_code_is_documented(role):
     documented = set(re.findall(r"\b\d+\b", sentence.replace("sysexits(3)", "")))
     assert documented == set(terms(manual(role), "EXIT STATUS"))
     assert set(rows("exit code", OPERATIONS)) <= documented
+
+
+def test_the_manual_has_the_exit_codes_that_the_sources_know():
+    sources = [path for folder in ("common", "master", "repeater") for path in (ROOT / folder).rglob("*.cc")]
+    names = {name for path in sources for name in re.findall(r"\bEX_[A-Z]+\b", path.read_text())}
+    assert {str(getattr(os, name)) for name in names} | {"1"} == set(terms(manual("master"), "EXIT STATUS"))
 
 
 def test_every_endpoint_is_documented_and_there(master):

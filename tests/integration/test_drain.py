@@ -148,6 +148,9 @@ def test_repeaters_of_a_draining_node_move_to_another_of_their_group_without_los
     assert followed.wait_for_exit() == 0
     publisher.stop()
     check_nothing_lost_or_repeated(client, publisher)
+    metrics = leaf.metrics()
+    assert metrics['upstream_connects_total{upstream="0"}'] == 2
+    assert metrics['upstream_failures_total{upstream="0"}'] == 0, "it was asked to move, and did"
     guests[other].close()
 
 

@@ -20,7 +20,7 @@ class Crowd:
 
     BEAT = 5  # seconds: well within the silence after which a node pings, which would stand in what is received
 
-    def __init__(self, address, count):
+    def __init__(self, address, count, phid=PHID):
         self.received = {}  # by file descriptor: bytes
         self.checksums = {}
         self._sockets = {}
@@ -29,16 +29,16 @@ class Crowd:
         self._last_beat = time.monotonic()
         try:
             for _ in range(count):
-                self._open(address)
+                self._open(address, phid)
                 self._beat_in_time()
         except BaseException:
             self.close()
             raise
 
-    def _open(self, address):
+    def _open(self, address, phid):
         connection = socket.create_connection(address)
         self._sockets[connection.fileno()] = connection
-        connection.sendall(handshake_request() + command_frame("subscribe", [PHID]) + command_frame("ping"))
+        connection.sendall(handshake_request() + command_frame("subscribe", [phid]) + command_frame("ping"))
         self._read_greeting(connection)
         connection.setblocking(False)
         self._poll.register(connection.fileno(), select.EPOLLIN)

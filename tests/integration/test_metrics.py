@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from test_load import Crowd, frame_to_client
 
 PHID = "PHID-USER-1"
 FEED = "127.0.0.1:0"
+METRICS_PAGE = (ROOT / "docs" / "metrics.md").read_text()
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -101,7 +103,7 @@ def test_metrics_are_read_with_get_or_head(relay, master):
 
 def documented():
     """Name, type and labels of each metric in docs/metrics.md."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (\w+) \|([^|]*)\|", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+)` \| (\w+) \|([^|]*)\|", METRICS_PAGE, re.MULTILINE)
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
@@ -120,6 +122,29 @@ def test_every_metric_is_documented_and_every_documented_metric_is_there(relay):
     in_documentation, in_nodes = documented(), told(*tree_of_every_kind(relay))
     assert len(in_documentation) > 40
     assert in_documentation == in_nodes
+
+
+def documented_values(name):
+    """What stands between backquotes behind the labels of a metric in docs/metrics.md."""
+    (meaning,) = re.findall(rf"^\| `aphlict_relay_{name}` \|[^|]*\|[^|]*\|(.*)\|$", METRICS_PAGE, re.MULTILINE)
+    return set(re.findall(r"`([a-z0-9_]+)`", meaning))
+
+
+@pytest.mark.parametrize(
+    "name, label, others",
+    [
+        ("connections", "listener", set()),
+        ("refused_total", "reason", set()),
+        ("publishes_total", "result", {"refused"}),  # another metric, which the row points to
+        ("clients_closed_total", "reason", set()),
+        ("state", "state", set()),
+    ],
+)
+def test_every_value_of_a_label_is_documented_and_every_documented_value_is_there(relay, name, label, others):
+    text = "".join(node.metrics_text() for node in tree_of_every_kind(relay))
+    values = set(re.findall(rf'^aphlict_relay_{name}\{{.*\b{label}="(\w+)"', text, re.MULTILINE))
+    assert len(values) > 2
+    assert values == documented_values(name) - others
 
 
 # --- what they say -----------------------------------------------------------------------------------------
@@ -390,15 +415,28 @@ def sums(status):
     return tuple(sum(each[key] for each in figures) for key in ("clients", "clients_total", "messages_out"))
 
 
-def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
-    """1 + 2 + 4 nodes. A repeater of the lowest level starts again meanwhile, and one follows by two ways."""
+SILENT = {"client.ping.seconds": 3600}  # pings would stand in what the crowds count
+
+
+def tree_of_seven(relay):
+    """A master, and four repeaters below two others. The last of the four follows both."""
     master = relay.master()
     middles = [relay.repeater(master, repeaters=FEED) for _ in range(2)]
-    silent = {"client.ping.seconds": 3600}  # pings would stand in what the crowds count
-    leaves = [relay.repeater(middles[n % 2], limits=silent) for n in range(3)]
-    leaves.append(relay.repeater(*middles, limits=silent))  # by two ways
-    each = 1250 if not is_sanitized() else 50
-    crowds = [relay.keep(Crowd(leaf.address("client"), each)) for leaf in leaves]
+    leaves = [relay.repeater(middles[n % 2], limits=SILENT) for n in range(3)]
+    return master, middles, [*leaves, relay.repeater(*middles, limits=SILENT)]
+
+
+def crowds_on(relay, leaves):
+    """5,000 clients in all."""
+    each = 5000 // len(leaves) if not is_sanitized() else 50
+    return [relay.keep(Crowd(leaf.address("client"), each)) for leaf in leaves]
+
+
+def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
+    """A repeater of the lowest level starts again meanwhile, and one follows by two ways."""
+    master, middles, leaves = tree_of_seven(relay)
+    crowds = crowds_on(relay, leaves)
+    each = len(crowds[0].received)
     clients = each * len(crowds)
 
     def publish(count):
@@ -433,7 +471,7 @@ def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
     leaves[0].kill()
     left = clients - each
     master.wait_for_metrics(lambda each: (each["tree_nodes"], each["tree_clients"]) == (6, left), "one node less")
-    leaves[0] = relay.repeater(middles[0], limits=silent)
+    leaves[0] = relay.repeater(middles[0], limits=SILENT)
     newcomer = relay.client(leaves[0], subscribe=[PHID])
     received(size + publish(5), crowds)
     newcomer.take(5)
@@ -446,30 +484,54 @@ def test_the_sums_over_a_tree_are_what_the_clients_counted(relay):
 
 
 def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay):
-    interval = 1  # second from report to report
-    master = relay.master()
-    middles = [relay.repeater(master, repeaters=FEED) for _ in range(2)]
-    leaves = [relay.repeater(middles[n % 2]) for n in range(4)]
-    clients = [relay.client(leaf, subscribe=[PHID]) for leaf in leaves for _ in range(5)]
-
-    def counted():
-        return sum(len(client.messages) for client in clients)
-
-    publisher = relay.publisher(master, PHID, rate=100)
-    samples = []  # when, how many messages the clients had by then, and how many the master told of afterwards
+    """5,000 clients that count what they get, and guests that come and go meanwhile."""
+    interval, levels = 1, 2  # a report each second
+    late = interval * levels + 0.5  # and the time that it takes to ask
+    master, _, leaves = tree_of_seven(relay)
+    crowds = crowds_on(relay, leaves)
+    clients, guests = sum(len(crowd.received) for crowd in crowds), 100
+    rounds = 30
+    numbered = [message(PHID, number=f"{number:03}") for number in range(rounds)]
+    size = len(frame_to_client(numbered[0]))
+    readers = [threading.Thread(target=crowd.read_until_all_have, args=[size * rounds, DEADLINE]) for crowd in crowds]
+    for reader in readers:
+        reader.start()
+    truths, tellings = [], []  # when, then the least and the most that it was, or what it was said to be
+    present = clients
     watch = Stopwatch()
-    while watch.seconds() < 5:
-        samples.append((time.monotonic(), counted(), sums(master.status())[2]))
-        assert samples[-1][2] <= (len(publisher.accepted) + 1) * len(clients)
-        time.sleep(0.1)
+    for number, text in enumerate(numbered):
+        if number == rounds // 3:
+            visit = Crowd(leaves[0].address("client"), guests, "PHID-GUEST")
+            present += guests
+        if number == 2 * rounds // 3:
+            visit.close()
+            present -= guests
+        counted = sum(count // size for crowd in crowds for count in crowd.received.values())
+        truths.append((time.monotonic(), counted, present))
+        master.publish(text)
+        status, metrics = master.status(), master.metrics()
+        deliveries = (status["messages.out"], sums(status)[2], metrics["tree_messages_out_total"])
+        connected = (status["clients.active"], sums(status)[0], metrics["tree_clients"])
+        assert max(deliveries) <= (number + 1) * clients
+        tellings.append((time.monotonic(), deliveries, connected))
+        time.sleep(0.2)
     fair = watch.is_fair()
-    publisher.stop()
-    for when, _, told in samples:
-        due = max((count for earlier, count, _ in samples if earlier < when - 2 * interval - 0.5), default=0)
-        assert told >= due or not fair
-    assert samples[-1][2] > 0
-    published = len(publisher.accepted)
-    master.wait_for_status(lambda status: sums(status)[2] == published * len(clients) == counted(), "all are told of")
+    for when, deliveries, connected in tellings:
+        due = max((counted for earlier, counted, _ in truths if earlier < when - late), default=0)
+        before = [present for earlier, _, present in truths if earlier < when - late][-1:]
+        recent = before + [present for earlier, _, present in truths if when - late <= earlier <= when]
+        if fair:
+            assert min(deliveries) >= due
+            assert min(recent) <= min(connected) and max(connected) <= max(recent)
+    assert not fair or any(0 < min(deliveries) < rounds * clients for _, deliveries, _ in tellings)
+    for reader in readers:
+        reader.join()
+    total = (clients, clients + guests, rounds * clients)
+    master.wait_for_status(lambda status: sums(status) == total, "all are told of")
+    metrics = master.metrics()
+    assert tuple(metrics[f"tree_{name}"] for name in ("clients", "clients_accepted_total", "messages_out_total")) == total
+    status = master.status()
+    assert tuple(status[name] for name in ("clients.active", "clients.total", "messages.out")) == total
 
 
 def test_figures_have_the_same_members_on_each_node_and_their_state(relay, master):

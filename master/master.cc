@@ -26,6 +26,7 @@ Master::Master(net::Loop& loop, const config::Settings& settings, Log& log)
       numbering_(RandomId()),
       limits_(LimitsOf(settings)),
       node_(loop, settings, log, *this, this),
+      cluster_(loop, node_.id(), log),
       receipt_(Receipt(node_.id())) {}
 
 Result<void> Master::Prepare() {
@@ -37,6 +38,22 @@ Result<void> Master::Prepare() {
   node_.history().Mention(numbering_.epoch(), numbering_.last() + 1, Now());
   first_of_this_life_ = node_.history().end();
   return {};
+}
+
+Result<void> Master::Start() {
+  SetPeers();
+  return node_.OpenClients();
+}
+
+void Master::OnSettings() {
+  limits_ = LimitsOf(node_.settings());
+  SetPeers();
+}
+
+void Master::SetPeers() {
+  const config::Settings& settings = node_.settings();
+  cluster_.SetPeers(settings.cluster, node_.certificates().outgoing(),
+                    {settings.limits.history_time, settings.limits.history_bytes});
 }
 
 Result<void> Master::OpenJournal() {
@@ -82,6 +99,7 @@ void Master::Commit() {
 }
 
 bool Master::Answer() {
+  for (const history::Message& message : std::exchange(to_push_, {})) cluster_.Push(message, limits_.json_depth);
   for (const Answered& answer : std::exchange(answers_, {})) {
     node_.admin().Count(answer.result);
     repeats_dropped_ += answer.result == admin::PublishResult::kRepeat;
@@ -103,7 +121,8 @@ Master::Answered Master::Number(const Pending& pending, std::vector<history::Mes
   if (instance == nullptr) {
     return {pending.connection, PublishResult::kFull, http::ErrorResponse(503, "too many instances are in use")};
   }
-  if (repeats_.Seen(pending.instance, pending.publish.unique_id, now)) {
+  if (repeats_.Seen(pending.instance, pending.publish.unique_id, now) ||
+      (!cluster_.empty() && cluster_.HasBeenHere(pending.body, limits_.json_depth))) {
     return {pending.connection, PublishResult::kRepeat, std::nullopt};
   }
   ++instance->entering;
@@ -125,6 +144,7 @@ void Master::Settle(std::vector<history::Message> numbered) {
   const auto stored = journal_ ? journal_->Append(numbered, node_.history().messages()) : Result<void>();
   for (const history::Message& message : numbered) --node_.instances().Get(message.instance())->entering;
   if (stored) {
+    if (!cluster_.empty()) to_push_ = numbered;
     for (history::Message& message : numbered) node_.Accept(std::move(message), false);
     return;
   }

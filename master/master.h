@@ -13,6 +13,7 @@
 #include "master/journal.h"
 #include "master/numbering.h"
 #include "master/publish.h"
+#include "master/push_cluster.h"
 
 namespace aphlict::master {
 
@@ -40,22 +41,26 @@ class Master : public node::Application, private node::Role, private admin::Publ
   Answered Number(const Pending& pending, std::vector<history::Message>* numbered);
   void Settle(std::vector<history::Message> numbered);
   Result<void> OpenJournal();
+  void SetPeers();
   static PublishLimits LimitsOf(const config::Settings& settings) {
     return {settings.limits.json_depth, settings.limits.message_subscribers};
   }
 
   std::string_view name() const override { return "master"; }
   Result<void> Prepare() override;
-  Result<void> Start() override { return node_.OpenClients(); }
+  Result<void> Start() override;
   void Commit() override;
   bool Answer() override;
   void OnAhead(const history::Epoch& epoch) override;
   void Report() override {}  // nobody is above
-  void Stop() override {}
-  void OnSettings() override { limits_ = LimitsOf(node_.settings()); }
+  void OnTick() override { cluster_.Expire(); }
+  bool flushed() const override { return cluster_.flushed(); }
+  void Stop() override { cluster_.SetPeers({}, nullptr, {}); }
+  void OnSettings() override;
   Time heard() const override { return Now(); }
   std::string own_epoch() const override { return numbering_.epoch(); }
   std::vector<admin::UpstreamStatus> upstreams() const override { return {}; }
+  std::vector<admin::PeerStatus> peers() const override { return cluster_.status(); }
   std::uint64_t gaps() const override { return 0; }
   std::uint64_t repeats() const override { return repeats_dropped_; }
 
@@ -69,8 +74,10 @@ class Master : public node::Application, private node::Role, private admin::Publ
   LogLimiter refused_limiter_;
   LogLimiter store_limiter_;
   std::vector<Pending> pending_;
-  std::vector<Answered> answers_;  // to what was committed in this turn
+  std::vector<Answered> answers_;          // to what was committed in this turn
+  std::vector<history::Message> to_push_;  // what was committed in this turn
   node::Node node_;
+  PushCluster cluster_;
   http::PreparedResponse receipt_;  // each 200
 };
 

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/backoff.h"
+
 namespace aphlict::repeater {
 
 namespace {
 
-// Reconnects back off with full jitter: the first at once, the others after a random time of up to twice the one
-// before, at most 2 s.
-constexpr Duration kFirstDelay = milliseconds(100);
 constexpr Duration kMaxDelay = seconds(2);
 // Where all that can be followed refuse this node: that ends when somebody changes a configuration.
 constexpr Duration kMaxRefusedDelay = seconds(30);
@@ -99,13 +98,8 @@ admin::UpstreamStatus UpstreamGroup::status(const history::History& history) con
 
 void UpstreamGroup::Schedule() {
   if (stopped_) return;
-  Duration delay = Duration::zero();
-  if (failures_ > 0) {
-    const Duration bound = refusals_ >= settings_.urls.size() ? kMaxRefusedDelay : kMaxDelay;
-    const Duration most = std::min<Duration>(bound, kFirstDelay * (1 << std::min(failures_ - 1, 10)));
-    delay = Duration(std::uniform_int_distribution<Duration::rep>(0, most.count())(random_));
-  }
-  retry_.Start(delay);
+  const Duration most = refusals_ >= settings_.urls.size() ? kMaxRefusedDelay : kMaxDelay;
+  retry_.Start(BackoffDelay(failures_, most, random_));
 }
 
 // Tries the next address of a URL, the next URL, or begins a new round of all.

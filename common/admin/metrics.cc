@@ -25,6 +25,7 @@ class MetricsWriter {
     if (node_.downstreams != nullptr) WriteFeed(*node_.downstreams);
     WriteHistory();
     if (!node_.upstreams.empty()) WriteUpstreams();
+    if (!node_.peers.empty()) WritePeers();
     WriteTree();
     if (!node_.configured_instances.empty()) WriteInstances();
     WriteLoop();
@@ -161,6 +162,24 @@ class MetricsWriter {
          [](Upstream upstream) { return upstream.connects > 0 ? upstream.connects - 1 : 0; });
     each(Type::kCounter, "upstream_failures", "Connections that were lost, refused, or did not come about.",
          [](Upstream upstream) { return upstream.failures; });
+  }
+
+  void WritePeers() {
+    const auto each = [&](Type type, std::string_view name, std::string_view help, auto value) {
+      Each(type, name, help, node_.peers, [&](const PeerStatus& peer, std::size_t i) {
+        out_.Sample(value(peer), {{"peer", std::to_string(i)}});
+      });
+    };
+    using Peer = const PeerStatus&;
+    each(Type::kGauge, "push_waiting_messages", "Messages that wait for a push peer, or for its answer.",
+         [](Peer peer) { return peer.waiting; });
+    each(Type::kCounter, "push_taken", "Messages that a push peer has taken.", [](Peer peer) { return peer.taken; });
+    each(Type::kCounter, "push_refused", "Messages that a push peer has answered that it does not take.",
+         [](Peer peer) { return peer.refused; });
+    each(Type::kCounter, "push_dropped", "Messages that have waited for a push peer for too long.",
+         [](Peer peer) { return peer.dropped; });
+    each(Type::kCounter, "push_failures", "Attempts to reach a push peer that came to nothing, and are made again.",
+         [](Peer peer) { return peer.failures; });
   }
 
   void WriteTree() {

@@ -42,6 +42,18 @@ struct UpstreamStatus {
   Duration lag{};                  // how long ago this node was level with it; zero while it is
 };
 
+// A push peer of a master (Aphlict's `cluster`). Counts are since the start.
+struct PeerStatus {
+  std::string url;
+  std::string fingerprint;  // who it said it is, or empty
+  bool connected = false;
+  std::uint64_t waiting = 0;   // messages for it
+  std::uint64_t taken = 0;     // that it has taken
+  std::uint64_t refused = 0;   // that it does not take
+  std::uint64_t dropped = 0;   // that have waited for too long
+  std::uint64_t failures = 0;  // attempts that were made again
+};
+
 // One type of port, all of its addresses together.
 struct PortStatus {
   std::string_view type;  // "client"
@@ -62,6 +74,7 @@ struct Snapshot {
   std::vector<PortStatus> ports;
   const PublishCounts& publishes;
   std::vector<UpstreamStatus> upstreams;
+  std::vector<PeerStatus> peers;
   const clients::Clients* clients;       // null: no browser is served
   const feed::Downstreams* downstreams;  // null: no repeater may follow
   std::uint64_t messages_in;             // into the history, of all instances

@@ -106,6 +106,15 @@ std::string WriteStatus(const Snapshot& node, std::string_view instance_name) {
     }
     out.EndArray();
   }
+  if (!node.peers.empty()) {
+    out.Key("peers").StartArray();
+    for (const PeerStatus& peer : node.peers) {
+      out.StartObject().Field("url", peer.url).Field("fingerprint", peer.fingerprint);
+      out.Field("connected", peer.connected).Field("waiting", peer.waiting).Field("taken", peer.taken);
+      out.Field("refused", peer.refused).Field("dropped", peer.dropped).Field("failures", peer.failures).EndObject();
+    }
+    out.EndArray();
+  }
   TreeWriter(out, node).WriteBelow(own.id);
   out.EndObject();
   return std::string(out.text());

@@ -1,20 +1,15 @@
 #include "common/commands/http_call.h"
 
-#include <charconv>
 #include <utility>
 
 #include "common/commands/table.h"
-#include "common/http/parser.h"
 
 namespace aphlict::commands {
 
 namespace {
 
-constexpr std::size_t kMostHead = 16 * 1024;
-
-// As HTTP/1.0: the answer has no chunks then (RFC 9112 section 6.1), and ends with the connection.
 std::string Serialize(const HttpRequest& request) {
-  std::string text = request.method + " " + request.url.path + " HTTP/1.0\r\nHost: " + request.url.authority() +
+  std::string text = request.method + " " + request.url.path + " HTTP/1.1\r\nHost: " + request.url.authority() +
                      "\r\nConnection: close\r\nUser-Agent: aphlict-relay/" APHLICT_RELAY_VERSION "\r\n";
   for (std::size_t i = 0; i < request.headers.size(); ++i) {
     text.append(request.headers[i].name).append(": ").append(request.headers[i].value).append("\r\n");
@@ -28,12 +23,14 @@ std::string Serialize(const HttpRequest& request) {
 HttpCall::HttpCall(net::Loop& loop, HttpRequest request, const net::TlsContext* tls, Duration timeout, Done done)
     : request_(std::move(request)),
       done_(std::move(done)),
+      parser_({.body_bytes = kMostBytes}),
       timeout_(timeout),
       deadline_(loop,
                 [this] {
                   Fail(stream_ ? "no whole answer within " + Took(timeout_) : "no connection within " + Took(timeout_));
                 }),
-      dialer_(loop, request_.url, tls, [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
+      dialer_(loop, request_.url.host, request_.url.port, request_.url.secure() ? tls : nullptr,
+              [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
   deadline_.Start(timeout);
 }
 
@@ -48,38 +45,8 @@ void HttpCall::OnStream(Result<net::StreamPtr> stream) {
 
 void HttpCall::OnBytes(std::string_view bytes) {
   if (over_) return;
-  received_.append(bytes);
-  if (!head_) ReadHead();
-  if (over_ || !head_) return;
-  if (received_.size() > kMostBytes) return Fail("the answer is too long");
-  if (length_ && received_.size() >= *length_) {
-    received_.resize(*length_);
-    Finish();
-  }
-}
-
-void HttpCall::ReadHead() {
-  const std::size_t end = received_.find("\r\n\r\n");
-  if (end == std::string::npos) {
-    if (!std::string_view("HTTP/1.").starts_with(std::string_view(received_).substr(0, 7))) {
-      return Fail("the answer is not HTTP");
-    }
-    if (received_.size() > kMostHead) Fail("the answer's head is too long");
-    return;
-  }
-  auto head = http::ParseResponseHead(std::string_view(received_).substr(0, end + 4));
-  if (!head) return Fail("the answer is not HTTP: " + head.error().text);
-  if (head->headers.Find("Transfer-Encoding")) return Fail("the answer has a Transfer-Encoding, to HTTP/1.0");
-  if (const auto text = head->headers.Find("Content-Length")) {
-    std::size_t length = 0;
-    const auto [stop, error] = std::from_chars(text->data(), text->data() + text->size(), length);
-    if (error != std::errc() || stop != text->data() + text->size() || length > kMostBytes) {
-      return Fail("the answer's Content-Length is wrong or too large");
-    }
-    length_ = length;
-  }
-  head_ = std::move(*head);
-  received_.erase(0, end + 4);
+  if (auto taken = parser_.Feed(bytes); !taken) return Fail("the answer is not HTTP: " + taken.error().text);
+  if (parser_.complete()) Finish();
 }
 
 void HttpCall::OnEnd(const std::string& reason) { Ended(reason, false); }
@@ -89,16 +56,15 @@ void HttpCall::OnReadEnd() { Ended("end of stream", true); }
 // `whole`: the other end has closed its side in good order, and not broken off.
 void HttpCall::Ended(const std::string& reason, bool whole) {
   if (over_) return;
-  if (!head_) return Fail(received_.empty() ? "no answer: " + reason : "the answer is cut off: " + reason);
-  if (!length_ && whole) return Finish();
-  const std::string of = length_ ? " of " + std::to_string(*length_) : "";
-  Fail("the answer is cut off after " + std::to_string(received_.size()) + of + " bytes: " + reason);
+  const auto ended = parser_.End();
+  if (ended && whole) return Finish();
+  Fail((ended ? "the answer is cut off" : ended.error().text) + ": " + reason);
 }
 
 void HttpCall::Finish() {
   over_ = true;
   deadline_.Stop();
-  done_(HttpAnswer{std::move(*head_), std::move(received_), Now() - sent_});
+  done_(HttpAnswer{parser_.head(), std::move(parser_.body()), Now() - sent_});
 }
 
 void HttpCall::Fail(const std::string& reason) {

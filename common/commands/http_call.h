@@ -4,14 +4,14 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/base/result.h"
 #include "common/base/time.h"
-#include "common/commands/dialer.h"
 #include "common/http/head.h"
+#include "common/http/response_parser.h"
+#include "common/net/dialer.h"
 #include "common/net/loop.h"
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
@@ -47,7 +47,6 @@ class HttpCall : private net::StreamHandler {
   void OnEnd(const std::string& reason) override;
   void OnReadEnd() override;
   void Ended(const std::string& reason, bool whole);
-  void ReadHead();
   void Finish();
   void Fail(const std::string& reason);
 
@@ -55,13 +54,11 @@ class HttpCall : private net::StreamHandler {
   Done done_;
   Time sent_{};
   net::StreamPtr stream_;
-  std::string received_;  // the head as far as it has come, then the body
-  std::optional<http::ResponseHead> head_;
-  std::optional<std::size_t> length_;  // of the body; nothing: it ends with the connection
+  http::ResponseParser parser_;
   bool over_ = false;
   Duration timeout_;
   net::Timer deadline_;
-  Dialer dialer_;
+  net::Dialer dialer_;
 };
 
 }  // namespace aphlict::commands

@@ -24,7 +24,8 @@ Page::Page(net::Loop& loop, Options options, const net::TlsContext* tls, PageHan
       readers_(websocket::Role::kClient, kReaderLimits, 1),
       started_(Now()),
       timer_(loop, [this] { CheckTime(); }),
-      dialer_(loop, options_.url, tls, [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
+      dialer_(loop, options_.url.host, options_.url.port, options_.url.secure() ? tls : nullptr,
+              [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); }) {
   timer_.Start(milliseconds(100), milliseconds(100));
 }
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "common/base/time.h"
-#include "common/commands/dialer.h"
 #include "common/http/head.h"
+#include "common/net/dialer.h"
 #include "common/net/loop.h"
 #include "common/net/stream.h"
 #include "common/net/tls_context.h"
@@ -71,7 +71,7 @@ class Page : private net::StreamHandler, private server::WebSocketHandler {
   bool subscribed_ = false;
   bool lost_ = false;
   net::Timer timer_;
-  Dialer dialer_;
+  net::Dialer dialer_;
 };
 
 // The URL that pages of an instance use: `~name/` behind the path. Errors: a name that cannot stand in a path.

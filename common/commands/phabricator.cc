@@ -60,7 +60,7 @@ class Converter {
     }
     text += servers + "]";
     for (const auto& [key, value] : root.members()) {
-      if (key == "servers" || key == "cluster" || key == "memory.hint") continue;
+      if (key == "servers" || key == "memory.hint") continue;
       if (key == "logs" || key == "pidfile") {
         NoteFile(key, value);
         continue;

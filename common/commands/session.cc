@@ -47,7 +47,7 @@ HttpRequest Session::AdminRequest(const http::Url& url, std::string_view path, c
   request.url = url;
   if (request.url.path.empty() || request.url.path.back() != '/') request.url.path += '/';
   request.url.path += path;
-  if (!instance.empty()) request.url.path += "?instance=" + PercentEncode(instance);
+  if (!instance.empty()) request.url.path += "?instance=" + http::PercentEncode(instance);
   if (token_) request.headers.Add("Authorization", http::BearerValue(token_->RevealFirst()));
   return request;
 }
@@ -141,20 +141,6 @@ int ExitCodeOf(int status) {
   if (status == 400 || status == 413) return EX_DATAERR;
   if (status >= 500) return EX_UNAVAILABLE;
   return EX_PROTOCOL;
-}
-
-std::string PercentEncode(std::string_view text) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char each : text) {
-    const auto byte = static_cast<unsigned char>(each);
-    if (byte < 0x80 && (std::isalnum(byte) || std::string_view("-._~").find(each) != std::string_view::npos)) {
-      out += each;
-    } else {
-      out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
-    }
-  }
-  return out;
 }
 
 }  // namespace aphlict::commands

@@ -84,7 +84,4 @@ std::string Describe(const HttpAnswer& answer);
 // An exit code for an answer's status: 69, 76, 77 or 65.
 int ExitCodeOf(int status);
 
-// As a query has it (RFC 3986 section 2.1): all but unreserved characters as %XX.
-std::string PercentEncode(std::string_view text);
-
 }  // namespace aphlict::commands

@@ -100,7 +100,7 @@ std::vector<Setting> AllSettings() {
   add("log.level", Same(&Settings::log_level));
   add("log.format", Same(&Settings::log_format), kAtRestart);
   add("pidfile", Same(&Settings::pidfile), kAtRestart);
-  add("cluster", anything);
+  add("cluster", Same(&Settings::cluster));
   add("memory.hint", anything);
   ForEachLimit([&](std::string_view key, auto member, std::int64_t, std::int64_t) {
     add(std::string(kLimits) + std::string(key),

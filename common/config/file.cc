@@ -98,6 +98,16 @@ class FileReader {
     if (value.is_string() && target->empty()) Problem(key, value, "expected a file, got nothing");
   }
 
+  // `least` where it is none.
+  std::int64_t Port(const json::Value& value, const std::string& key, std::int64_t least) {
+    const auto port = value.integer();
+    if (port && *port >= least && *port <= 65'535) return *port;
+    Problem(key, value,
+            "expected a number from " + std::to_string(least) + " to 65535" +
+                (value.is_number() ? "" : ", got " + std::string(value.type_name())));
+    return least;
+  }
+
   void Servers(const json::Value& value, const std::string& key) {
     if (!value.is_array()) return Expected(key, value, "a list of servers");
     for (std::size_t i = 0; i < value.elements().size(); ++i) {
@@ -117,17 +127,7 @@ class FileReader {
     Members(value, key,
             {
                 {"type", [&](auto& each, auto& path) { Text(each, path, &type); }},
-                {"port",
-                 [&](auto& each, auto& path) {
-                   port = each.integer();
-                   if (!port || *port < 0 || *port > 65'535) {
-                     Problem(path, each,
-                             each.is_number()
-                                 ? "expected a number from 0 to 65535"
-                                 : "expected a number from 0 to 65535, got " + std::string(each.type_name()));
-                     port = 0;
-                   }
-                 }},
+                {"port", [&](auto& each, auto& path) { port = Port(each, path, 0); }},
                 {"listen",
                  [&](auto& each, auto& path) {
                    listen = "";
@@ -269,10 +269,31 @@ class FileReader {
   }
 
   void Cluster(const json::Value& value, const std::string& key) {
-    if (!value.is_array()) return Expected(key, value, "a list");
-    if (!value.elements().empty()) {
-      settings_.notices.push_back(key + ": the push cluster does not work yet; these peers get nothing from this node");
+    if (!value.is_array()) return Expected(key, value, "a list of peers");
+    for (std::size_t i = 0; i < value.elements().size(); ++i) {
+      Peer(value.elements()[i], key + "[" + std::to_string(i) + "]");
     }
+    if (settings_.role == Role::kRepeater && !value.elements().empty()) {
+      settings_.notices.push_back(key + ": has no effect: only masters take publishes and push them to peers");
+    }
+  }
+
+  void Peer(const json::Value& value, const std::string& key) {
+    if (!value.is_object()) return Expected(key, value, "an object");
+    http::Url peer;
+    peer.scheme = "http";
+    peer.port = 22'281;
+    Members(value, key,
+            {
+                {"host", [&](auto& each, auto& path) { Text(each, path, &peer.host); }},
+                {"port", [&](auto& each, auto& path) { peer.port = static_cast<std::uint16_t>(Port(each, path, 1)); }},
+                {"protocol", [&](auto& each, auto& path) { Text(each, path, &peer.scheme); }},
+            });
+    if (peer.host.empty()) Problem(key + ".host", value, "is missing");
+    if (peer.scheme != "http" && peer.scheme != "https") {
+      Problem(key + ".protocol", value, "expected \"http\" or \"https\"");
+    }
+    settings_.cluster.push_back(std::move(peer));
   }
 
   void MemoryHint(const json::Value& value, const std::string& key) {

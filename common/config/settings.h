@@ -83,6 +83,7 @@ struct Settings {
   std::string file;  // empty: none
   std::vector<Server> servers;
   std::vector<UpstreamGroup> upstream;  // of a repeater: at least one
+  std::vector<http::Url> cluster;       // of a master: the admin ports of push peers, scheme http or https
   net::TlsFiles tls;                    // for outgoing connections; `ca`: none means the system's authorities
   std::vector<std::string> log_paths;   // none: stderr
   LogLevel log_level = LogLevel::kInfo;

@@ -124,6 +124,11 @@ void Message::FindParts() {
   client_frame_at_ = subscribers_at_ + LoadBigEndian<std::uint32_t>(head + kSubscribersSizeAt);
 }
 
+SharedBytes Message::body() const {
+  const SharedBytes frame = client_frame();
+  return frame.Slice(*websocket::PayloadOffset(frame.view(), websocket::Opcode::kText));
+}
+
 std::string_view Message::epoch() const { return payload().substr(kEpochAt, kEpochLength); }
 
 Sequence Message::sequence() const { return LoadBigEndian<Sequence>(payload().data() + kSequenceAt); }

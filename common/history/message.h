@@ -110,6 +110,8 @@ class Message {
   // The frames, sharing the message's buffer.
   const SharedBytes& feed_frame() const { return frame_; }
   SharedBytes client_frame() const { return frame_.Slice(payload_at_ + client_frame_at_); }
+  // What was published, sharing the buffer likewise.
+  SharedBytes body() const;
   // What Decode() takes. Borrowed from the message.
   std::string_view feed_payload() const { return payload(); }
   // What it takes of the history's bytes.

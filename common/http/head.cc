@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstddef>
 #include <system_error>
@@ -175,6 +176,20 @@ std::string PercentDecode(std::string_view text) {
     }
   }
   return decoded;
+}
+
+std::string PercentEncode(std::string_view text) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string encoded;
+  for (const char each : text) {
+    const auto byte = static_cast<unsigned char>(each);
+    if (byte < 0x80 && (std::isalnum(byte) || std::string_view("-._~").find(each) != std::string_view::npos)) {
+      encoded += each;
+    } else {
+      encoded += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+  }
+  return encoded;
 }
 
 std::optional<std::string> QueryParameter(std::string_view query, std::string_view name) {

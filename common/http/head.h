@@ -85,6 +85,8 @@ std::string_view TrimWhiteSpace(std::string_view text);
 // Decodes application/x-www-form-urlencoded text: %XX to the byte, '+' to a space; a '%' without two hex
 // digits stays.
 std::string PercentDecode(std::string_view text);
+// As a query has it (RFC 3986 section 2.1): all but unreserved characters as %XX.
+std::string PercentEncode(std::string_view text);
 
 // The value of the first parameter `name` of a query (`a=1&b=2`), decoded.
 std::optional<std::string> QueryParameter(std::string_view query, std::string_view name);

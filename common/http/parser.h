@@ -58,8 +58,4 @@ class RequestParser {
   std::unique_ptr<Impl> impl_;
 };
 
-// A whole response head, from the status line to the empty line, both included (the answer to a WebSocket
-// handshake). Errors: it is not one, or it breaks the rules above.
-Result<ResponseHead> ParseResponseHead(std::string_view head);
-
 }  // namespace aphlict::http

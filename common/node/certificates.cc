@@ -32,10 +32,12 @@ Result<void> Certificates::Load(const config::Settings& settings) {
     if (!context) return Error{server.where + ": " + context.error().text};
     servers_.push_back(std::move(*context));
   }
-  const bool goes_out = std::any_of(settings.upstream.begin(), settings.upstream.end(), [](const auto& group) {
-    return std::any_of(group.urls.begin(), group.urls.end(), [](const http::Url& url) { return url.secure(); });
-  });
-  if (goes_out) {
+  const auto any_secure = [](const std::vector<http::Url>& urls) {
+    return std::any_of(urls.begin(), urls.end(), [](const http::Url& url) { return url.secure(); });
+  };
+  const bool follows = std::any_of(settings.upstream.begin(), settings.upstream.end(),
+                                   [&](const auto& group) { return any_secure(group.urls); });
+  if (follows || any_secure(settings.cluster)) {
     auto outgoing = net::TlsContext::ForClient(settings.tls);
     if (!outgoing) return outgoing.error();
     outgoing_ = std::move(*outgoing);

@@ -25,7 +25,7 @@ class Certificates {
 
   // For a listener with these files. REQUIRES: loaded; not empty.
   std::shared_ptr<const net::TlsContext> ForServer(const net::TlsFiles& files) const;
-  // Null where no upstream's URL asks for TLS.
+  // Null where no URL of an upstream or a push peer asks for TLS.
   std::shared_ptr<const net::TlsContext> outgoing() const { return outgoing_; }
 
   // Logs which have been read.

@@ -396,7 +396,8 @@ void Node::ListenForClientsAgain() {
 
 void Node::CheckDrained() {
   if (clients_ && clients_->size() > 0) return;
-  const bool waits_for_others = (clients_ && clients_->arriving() > 0) || (downstreams_ && !downstreams_->flushed());
+  const bool waits_for_others =
+      (clients_ && clients_->arriving() > 0) || (downstreams_ && !downstreams_->flushed()) || !role_.flushed();
   if (waits_for_others && Now() < drain_until_ + kLastTime) return;
   drain_check_.Stop();
   log_.Info("drained");
@@ -493,6 +494,7 @@ admin::Snapshot Node::Look() const {
           std::move(ports),
           admin_->publishes(),
           role_.upstreams(),
+          role_.peers(),
           clients_.get(),
           downstreams_.get(),
           messages_in_,
@@ -533,6 +535,7 @@ void Node::EndTurn() {
 }
 
 void Node::Tick() {
+  role_.OnTick();
   history_.Expire(Now(), role_.own_epoch(), role_.heard());
   // A node that is further down says so in its status.
   const std::string own_epoch = role_.own_epoch();

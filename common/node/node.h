@@ -45,6 +45,10 @@ class Role {
   // Once each second, and when something important has changed below: sends the tree's report upwards, if there
   // is anybody above.
   virtual void Report() = 0;
+  // Once each second.
+  virtual void OnTick() {}
+  // Whether what was taken has gone wherever the role sends it by itself.
+  virtual bool flushed() const { return true; }
   // Lets go of everything: nothing comes in any more.
   virtual void Stop() = 0;
   // Takes Node::settings() anew, which have changed. REQUIRES: started.
@@ -54,6 +58,7 @@ class Role {
   // An epoch that the history must not forget, or empty.
   virtual std::string own_epoch() const = 0;
   virtual std::vector<admin::UpstreamStatus> upstreams() const = 0;
+  virtual std::vector<admin::PeerStatus> peers() const { return {}; }
   virtual std::uint64_t gaps() const = 0;
   virtual std::uint64_t repeats() const = 0;
 };

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "common/http/parser.h"
+#include "common/http/response_parser.h"
 #include "common/json/value.h"
 #include "common/websocket/handshake.h"
 

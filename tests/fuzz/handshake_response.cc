@@ -1,6 +1,6 @@
 // What answers a repeater's handshake: one head and nothing else is taken for one, and only the right answer to the key
 // that was sent is accepted.
-#include "common/http/parser.h"
+#include "common/http/response_parser.h"
 #include "common/websocket/handshake.h"
 #include "tests/fuzz/fuzz.h"
 

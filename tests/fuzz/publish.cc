@@ -1,8 +1,10 @@
-// The body of a publish: accepted exactly when a slow and separate reading accepts it, with the same content.
+// The body of a publish: accepted exactly when a slow and separate reading accepts it, with the same content; and its
+// copy for a push peer is the same message, which has come by one node more.
 #include "master/publish.h"
 
 #include <algorithm>
 
+#include "master/touched.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/slow_json.h"
 
@@ -39,6 +41,30 @@ std::optional<master::Publish> PublishOf(const SlowJson& root) {
   return publish;
 }
 
+void TestCopy(std::string_view body, const master::Publish& publish, const SlowJson& root) {
+  master::Touched touched = master::FindTouched(body, kLimits.json_depth);
+  const SlowJson& list = root["touched"];
+  std::vector<std::string> expected;
+  if (list.type == SlowJson::Type::kArray) {
+    for (const SlowJson& each : list.elements) {
+      if (IsString(each)) expected.push_back(each.text);
+    }
+  }
+  Check(touched.nodes == expected, "both readings find the same nodes");
+  std::string copy(body.substr(0, touched.begin));
+  copy.append(touched.Insertion({"NEW"})).append(body.substr(touched.end));
+  const auto copied = master::ParsePublish(copy, kLimits);
+  Check(copied.has_value(), "the copy is a publish");
+  CheckSame(Describe(*copied), Describe(publish), "of the same content");
+  expected.push_back("NEW");
+  Check(master::FindTouched(copy, kLimits.json_depth).nodes == expected, "that has come by one node more");
+  const auto count = [](const SlowJson& object) {
+    return std::count(object.keys.begin(), object.keys.end(), "touched");
+  };
+  Check(count(*ReadSlowly(copy, kLimits.json_depth, false)) == std::max<std::ptrdiff_t>(1, count(root)),
+        "and has no second list");
+}
+
 void Test(std::string_view body) {
   const auto publish = master::ParsePublish(body, kLimits);
   const auto root = ReadSlowly(body, kLimits.json_depth, false);
@@ -49,6 +75,7 @@ void Test(std::string_view body) {
     return;
   }
   CheckSame(Describe(*publish), Describe(*expected), "both readings find the same");
+  TestCopy(body, *publish, *root);
   const auto again = master::ParsePublish(WritePlainly(*root), kLimits);
   Check(again.has_value(), "what is accepted is also accepted in one line");
   CheckSame(Describe(*publish), Describe(*again), "and is the same there");

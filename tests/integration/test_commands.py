@@ -598,7 +598,7 @@ APHLICT_FILE = {
     "servers": [{"type": "client", "port": 0, "listen": "127.0.0.1", "ssl.key": None}, {"type": "admin", "port": 0}],
     "logs": [{"path": "/var/log/aphlict.log"}],
     "pidfile": "/var/tmp/aphlict/pid/aphlict.pid",
-    "cluster": [],
+    "cluster": [{"host": "127.0.0.1", "port": 9}],
     "memory.hint": 512,
 }
 
@@ -610,7 +610,8 @@ def test_config_converts_aphlicts_file_to_one_that_runs(relay):
     for word in ("memory.hint", "no `listen`", "logs: left out", "pidfile: left out", "serves browsers on port 0"):
         assert word in done.stderr, (word, done.stderr)
     new = json.loads(done.stdout)
-    assert new.keys() == {"servers"}
+    assert new.keys() == {"servers", "cluster"}
+    assert new["cluster"] == APHLICT_FILE["cluster"]
     assert new["servers"][1] == {"type": "admin", "listen": "127.0.0.1", "port": 0}
     new["servers"][2]["port"] = 0
     master = relay.start("master", f"--config={relay.config_file(new)}", "--drain=0")

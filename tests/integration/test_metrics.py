@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from relay import DEADLINE, ROOT, TEXT, Stopwatch, frame, is_sanitized, message, wait_until
+from relay import DEADLINE, ROOT, TEXT, Stopwatch, frame, is_sanitized, message, unused_port, wait_until
 from test_feed import Follower
 from test_load import Crowd, frame_to_client
 
@@ -29,7 +29,7 @@ def sum_of(metrics, name):
 
 def tree_of_every_kind(relay):
     """A master and a repeater that together have every metric there is."""
-    master = relay.master()
+    master = relay.master(config={"cluster": [{"host": "127.0.0.1", "port": unused_port()}]})
     proxy = relay.proxy(master)
     config = {"upstream": [{"urls": [proxy.url], "instances": ["dog", "default"]}]}
     repeater = relay.repeater(repeaters=FEED, config=config)

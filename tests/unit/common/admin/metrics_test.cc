@@ -39,6 +39,7 @@ class Site {
             {{"admin", 3, admin}},
             publishes,
             upstreams,
+            peers,
             with_clients ? clients.get() : nullptr,
             with_clients ? downstreams.get() : nullptr,
             11,
@@ -74,6 +75,7 @@ class Site {
   server::HttpCounters admin;
   PublishCounts publishes;
   std::vector<UpstreamStatus> upstreams;
+  std::vector<PeerStatus> peers;
   std::vector<std::string> configured;
   std::unique_ptr<clients::Clients> clients;
   std::unique_ptr<feed::Downstreams> downstreams;
@@ -137,6 +139,23 @@ TEST_CASE("groups of upstreams are told apart by their number, whatever they cal
   CHECK(values("lag_seconds") == "0 2.5");
   CHECK(values("connects_total") == "3 0");
   CHECK(values("reconnects_total") == "2 0");
+  CHECK(values("failures_total") == "5 0");
+  CHECK(site.Metrics().find("evil") == std::string::npos);
+}
+
+TEST_CASE("push peers are told apart by their number likewise") {
+  Site site;
+  CHECK(site.Metrics().find("push") == std::string::npos);
+  PeerStatus first{"http://evil.example.com:1", "\"id\"", true, 1, 2, 3, 4, 5};
+  site.peers = {first, PeerStatus()};
+  const auto values = [&](const std::string& name) {
+    return site.Value("aphlict_relay_push_" + name + "{peer=\"0\"}") + " " +
+           site.Value("aphlict_relay_push_" + name + "{peer=\"1\"}");
+  };
+  CHECK(values("waiting_messages") == "1 0");
+  CHECK(values("taken_total") == "2 0");
+  CHECK(values("refused_total") == "3 0");
+  CHECK(values("dropped_total") == "4 0");
   CHECK(values("failures_total") == "5 0");
   CHECK(site.Metrics().find("evil") == std::string::npos);
 }
@@ -258,6 +277,7 @@ TEST_CASE("a scraper gets OpenMetrics where it asks for it") {
 TEST_CASE("each metric is told of once, with a type and a sentence, in both formats") {
   Site site;
   site.upstreams = {UpstreamStatus()};
+  site.peers = {PeerStatus()};
   site.configured = {"dog"};
   for (const MetricsFormat format : {MetricsFormat::kPrometheus, MetricsFormat::kOpenMetrics}) {
     std::set<std::string> types;

@@ -98,10 +98,12 @@ TEST_CASE("Aphlict's file becomes that of a master") {
     {"type": "client", "port": 22280, "listen": "0.0.0.0"},
     {"type": "admin", "listen": "127.0.0.1", "port": 22281},
     {"type": "repeater", "listen": "127.0.0.1", "port": 22282}
+  ],
+  "cluster": [
+    {"host": "10.0.0.2", "port": 22281, "protocol": "http"}
   ]
 }
 )");
-  CHECK(Mentions(proposal.notes, "cluster"));
   CHECK(Mentions(proposal.notes, "memory.hint"));
   CHECK(Mentions(proposal.notes, "no `listen`"));
   CHECK(Mentions(proposal.notes, "a feed for repeaters"));

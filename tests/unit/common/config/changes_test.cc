@@ -88,7 +88,9 @@ TEST_CASE("a change is named by its key, and whether a running node takes it") {
   CHECK(Changed(R"({"upstream": [["http://a"]]})", R"({"upstream": [["http://a", "http://b"]]})") == Keys{"upstream"});
   CHECK(Changed(R"({"upstream": [["http://a"]]})", R"({"upstream": [{"urls": ["http://a"], "instances": ["i"]}]})") ==
         Keys{"upstream"});
-  CHECK(Changed("{}", R"({"cluster": [1], "memory.hint": 5})").empty());
+  CHECK(Changed("{}", R"({"cluster": [{"host": "h"}]})") == Keys{"cluster"});
+  CHECK(Changed(R"({"cluster": [{"host": "h"}]})", R"({"cluster": [{"host": "h", "port": 22281}]})").empty());
+  CHECK(Changed("{}", R"({"memory.hint": 5})").empty());
 }
 
 TEST_CASE("each limit is a change of its own") {

@@ -255,10 +255,12 @@ TEST_CASE("each further key sets its setting") {
   CHECK(Good(Role::kRepeater, R"({"drain.seconds": 3600})").drain_time == seconds(3600));
 
   SUBCASE("or says that it has no effect") {
-    const Settings settings = Good(Role::kMaster, R"({"memory.hint": 256, "cluster": [{"host": "h"}]})");
-    REQUIRE(settings.notices.size() == 2);
-    CHECK(settings.notices[0] == "memory.hint: has no effect: memory is bounded by `limits`");
-    CHECK(settings.notices[1].starts_with("cluster: the push cluster does not work yet"));
+    const std::string text = R"({"memory.hint": 256, "cluster": [{"host": "h"}]})";
+    CHECK(Good(Role::kMaster, text).notices ==
+          std::vector<std::string>{"memory.hint: has no effect: memory is bounded by `limits`"});
+    REQUIRE(Good(Role::kRepeater, text).notices.size() == 2);
+    CHECK(Good(Role::kRepeater, text).notices[1] ==
+          "cluster: has no effect: only masters take publishes and push them to peers");
   }
 }
 
@@ -270,7 +272,7 @@ TEST_CASE("a further key of the wrong type is named, with its line") {
   };
   for (const Wrong& wrong : {
            Wrong{"logs", "{}", "expected a list of objects, got an object"},
-           Wrong{"cluster", "true", "expected a list, got a boolean"},
+           Wrong{"cluster", "true", "expected a list of peers, got a boolean"},
            Wrong{"pidfile", "7", "expected a string, got a number"},
            Wrong{"memory.hint", "\"x\"", "expected a number, got a string"},
            Wrong{"public.url", "[]", "expected a URL, got a list"},
@@ -302,6 +304,28 @@ TEST_CASE("a further key of the wrong type is named, with its line") {
     CHECK(Problems(Role::kRepeater, R"({"state": "/s"})") == "state: a repeater keeps no state (line 1)");
     CHECK(Problems(Role::kRepeater, R"({"durability": "power"})") == "durability: a repeater keeps no state (line 1)");
   }
+}
+
+TEST_CASE("push peers are read as Aphlict's file has them") {
+  const auto peers = [](const std::string& text) {
+    std::vector<std::string> all;
+    for (const http::Url& url : Good(Role::kMaster, "{\"cluster\": [" + text + "]}").cluster) {
+      all.push_back(url.scheme + "://" + url.authority() + url.path);
+    }
+    return all;
+  };
+  using Peers = std::vector<std::string>;
+  CHECK(peers("") == Peers{});
+  CHECK(peers(R"({"host": "a.example.com", "port": 22289, "protocol": "https"}, {"host": "::1"})") ==
+        Peers{"https://a.example.com:22289/", "http://[::1]:22281/"});
+  const auto problem = [](const std::string& text) { return Problems(Role::kMaster, "{\"cluster\": [" + text + "]}"); };
+  CHECK(problem("7") == "cluster[0]: expected an object, got a number (line 1)");
+  CHECK(problem("{}") == "cluster[0].host: is missing (line 1)");
+  CHECK(problem(R"({"host": 7})").starts_with("cluster[0].host: expected a string"));
+  CHECK(problem(R"({"host": "h", "port": 0})") == "cluster[0].port: expected a number from 1 to 65535 (line 1)");
+  CHECK(problem(R"({"host": "h", "protocol": "ftp"})") ==
+        R"(cluster[0].protocol: expected "http" or "https" (line 1))");
+  CHECK(problem(R"({"host": "h", "prot": "http"})").starts_with("cluster[0].prot: unknown key"));
 }
 
 TEST_CASE("a value that is null is a value that is not set") {

@@ -1,0 +1,53 @@
+"""The programs of the last released version, built from the commit that released it."""
+
+import re
+import subprocess
+
+from lab import Skip
+from relay import BUILD, ROOT
+
+
+def git(*words):
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Skip(f"git {words[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def version_in(meson_build):
+    return re.search(r"^ *version: '([^']+)'", meson_build, re.MULTILINE)[1]
+
+
+def last_release():
+    """(version, commit). A release is the last commit with a version that has no suffix: the next one begins another."""
+    present = version_in((ROOT / "meson.build").read_text())
+    for commit in git("log", "--format=%H", "-G^ *version: '", "--", "meson.build").split():
+        if not git("rev-list", "--parents", "-1", commit).split()[1:]:
+            break  # the first of all
+        version = version_in(git("show", f"{commit}^:meson.build"))
+        if "-" not in version and version != present:
+            return version, git("rev-parse", f"{commit}^").strip()
+    raise Skip("the history has no released version")
+
+
+def programs(say):
+    """Its version, and the paths of its programs by role. Building them takes minutes; they stay in the build folder."""
+    version, commit = last_release()
+    folder = BUILD / "released" / version
+    paths = {role: folder / "build" / role / f"aphlict-{role}" for role in ("master", "repeater")}
+    if not all(path.exists() for path in paths.values()):
+        say(f"building {version}, of commit {commit[:12]}")
+        source = folder / "source"
+        if not source.exists():
+            git("worktree", "prune")
+            git("worktree", "add", "--detach", str(source), commit)
+        log = folder / "build.log"
+        with log.open("w") as output:
+            for words in (
+                ["meson", "setup", folder / "build", source],
+                ["ninja", "-C", folder / "build", "master/aphlict-master", "repeater/aphlict-repeater"],
+            ):
+                if subprocess.run(list(map(str, words)), stdout=output, stderr=subprocess.STDOUT).returncode != 0:
+                    raise RuntimeError(f"{words[0]} failed; see {log}")
+        git("worktree", "remove", "--force", str(source))
+    return version, paths

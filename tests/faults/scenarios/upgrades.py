@@ -1,0 +1,62 @@
+"""A tree of the last released version is replaced node by node by the present one, while messages flow."""
+
+import released
+from relay import wait_until
+from scenarios import scenario
+
+RATE = 100
+
+
+def nodes_of(status):
+    """The version of each node of the tree, by its name."""
+    versions = {status["name"]: status["relay.version"]}
+
+    def add(below):
+        for node in below:
+            versions[node["name"]] = node["version"]
+            add(node["repeaters"])
+
+    add(status["repeaters"])
+    return versions
+
+
+def upgrade(trial, order):
+    """`order`: of the master, the two in the middle, and the three at the end, one after the other."""
+    version, old = released.programs(trial.say)
+    lab = trial.lab
+    master = lab.master("master", binary=old["master"])
+    middles = [lab.repeater(f"middle-{n}", master, feed=True, drain=1, binary=old["repeater"]) for n in range(2)]
+    leaves = [lab.repeater(f"leaf-{n}", middles, drain=1, binary=old["repeater"]) for n in range(3)]
+    members = [master, *middles, *leaves]
+    trial.pages(6, leaves)
+    trial.publish([master], RATE)
+    trial.wait_for_messages()
+    wait_until(lambda: nodes_of(master.status()) == {each.name: version for each in members}, "the whole tree is there")
+    for member in order(members):
+        member.stop()
+        member.process.pop("binary")
+        member.start()
+        if member is not master:
+            member.wait_until_synchronised().wait_until_it_listens("client")
+        trial.fault_ended()
+        trial.say(f"{member} is upgraded")
+        trial.wait_for_messages()
+    present = master.status()["relay.version"]
+    trial.check(present != version, f"the present version is {version}, too")
+    wait_until(lambda: nodes_of(master.status()) == {each.name: present for each in members}, "all is of the present version")
+    trial.note("from and to", f"{version}, {present}")
+    trial.settle()
+    trial.judge()
+    trial.check(not any(member.events("gap") for member in members), "there was a gap")
+
+
+@scenario(long_only=True)
+def upgrade_from_below(trial):
+    """The last released version is replaced by the present one node by node, the browsers' repeaters first."""
+    upgrade(trial, reversed)
+
+
+@scenario(long_only=True)
+def upgrade_from_above(trial):
+    """The same with the master first."""
+    upgrade(trial, list)

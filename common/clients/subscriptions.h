@@ -73,10 +73,13 @@ class SubscriptionIndex {
     message.ForEachSubscriber([&](std::string_view phid) {
       const auto found = topics_.find(phid);
       if (found == topics_.end()) return true;
-      for (const Subscribers::Place& place : found->second.places) {
-        if (place.subscriber->visited_ == visit_number) continue;
-        place.subscriber->visited_ = visit_number;
-        visit(*place.subscriber);
+      const InlineVector<Subscribers::Place>& places = found->second.places;
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        if (i + kPrefetched < places.size()) __builtin_prefetch(places[i + kPrefetched].subscriber);
+        Subscriber& subscriber = *places[i].subscriber;
+        if (subscriber.visited_ == visit_number) continue;
+        subscriber.visited_ = visit_number;
+        visit(subscriber);
       }
       return true;
     });
@@ -86,6 +89,8 @@ class SubscriptionIndex {
 
  private:
   static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a table of them
+  // Thousands of subscribers are in no cache: those that come next are fetched while one is dealt with.
+  static constexpr std::size_t kPrefetched = 4;
 
   // For the subscriber's table of places.
   static auto TopicsOf(const Subscriber& subscriber) {

@@ -25,6 +25,9 @@ constexpr Duration kReadTime = milliseconds(2);
 // As turn_ counts: before the poll, and after it.
 constexpr std::uint64_t kPartsOfTurn = 2;
 
+// A send leaves nothing of the streams in the caches, so those that come next are fetched while it runs.
+constexpr std::size_t kPrefetched = 2;
+
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
 constexpr std::size_t kMostDropped = 16 * 1024 * 1024;
 
@@ -120,6 +123,7 @@ void Loop::EndTurn() {
   }
   // A stream that fails tells its handler, which may write to others: the list can grow on the way.
   for (std::size_t i = 0; i < dirty_.size(); ++i) {
+    if (i + kPrefetched < dirty_.size() && dirty_[i + kPrefetched] != nullptr) dirty_[i + kPrefetched]->Prefetch();
     Stream* stream = dirty_[i];
     if (stream == nullptr) continue;
     stream->dirty_index_ = Stream::kClean;

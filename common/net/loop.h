@@ -19,12 +19,12 @@
 #include "common/base/histogram.h"
 #include "common/base/time.h"
 #include "common/net/handle.h"
+#include "common/net/write_queue.h"
 
 namespace aphlict::net {
 
 class Stream;
 struct CloseStream;
-struct WriteChunk;
 
 // What has gone through a loop since its start.
 struct LoopCounters {
@@ -138,7 +138,7 @@ class Loop {
   Time heard_until_{};
   std::function<void()> turn_end_;
   std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
-  std::vector<std::unique_ptr<WriteChunk>> spare_chunks_;
+  WriteQueue::SpareChunks spare_chunks_;
   std::vector<std::shared_ptr<void>> deleted_later_;
   std::unique_ptr<char[]> read_buffer_;
   std::unique_ptr<char[]> scratch_;

@@ -17,8 +17,7 @@ namespace aphlict::net {
 
 namespace {
 
-constexpr std::size_t kSpareChunks = 1024;  // kept by a loop for the next turn
-constexpr int kMaxVectors = 64;             // of one sendmsg()
+constexpr int kMaxVectors = 64;  // of one sendmsg()
 
 }  // namespace
 
@@ -71,9 +70,9 @@ void Stream::Close() {
   handler_ = nullptr;
   Loop& owner = loop();
   if (dirty_index_ != kClean) owner.dirty_[dirty_index_] = nullptr;
-  owner.counters_.unsent -= unsent_;
+  owner.counters_.unsent -= queue_.bytes();
   --owner.streams_;
-  while (queue_) queue_ = std::move(queue_->next);
+  queue_.Clear();
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_),
            [](uv_handle_t* handle) { delete static_cast<Stream*>(handle->data); });
   close(descriptor_);
@@ -81,24 +80,10 @@ void Stream::Close() {
 
 void Stream::Write(SharedBytes bytes) {
   if (bytes.empty() || closed_ || ended_) return;
-  if (unsent_ == 0) last_progress_ = Now();
+  if (queue_.empty()) last_progress_ = Now();
   Loop& owner = loop();
-  unsent_ += static_cast<std::uint32_t>(bytes.size());
   owner.counters_.unsent += bytes.size();
-  if (!queue_ || queue_tail_->end == WriteChunk::kSlots) {
-    auto& spare = owner.spare_chunks_;
-    std::unique_ptr<WriteChunk> chunk;
-    if (spare.empty()) {
-      chunk = std::make_unique<WriteChunk>();
-    } else {
-      chunk = std::move(spare.back());
-      spare.pop_back();
-    }
-    WriteChunk* added = chunk.get();
-    (queue_ ? queue_tail_->next : queue_) = std::move(chunk);
-    queue_tail_ = added;
-  }
-  queue_tail_->slots[queue_tail_->end++] = std::move(bytes);
+  queue_.Push(std::move(bytes), owner.spare_chunks_);
   MarkDirty();
 }
 
@@ -111,16 +96,15 @@ void Stream::MarkDirty() {
 
 void Stream::Flush() {
   if (tls_) return FlushEncrypted();
-  while (queue_) {
+  while (!queue_.empty()) {
     iovec vectors[kMaxVectors];
     std::size_t count = 0;
     std::size_t total = 0;
-    for (WriteChunk* chunk = queue_.get(); chunk != nullptr && count < kMaxVectors; chunk = chunk->next.get()) {
-      for (std::size_t i = chunk->begin; i < chunk->end && count < kMaxVectors; ++i) {
-        vectors[count++] = {const_cast<char*>(chunk->slots[i].data()), chunk->slots[i].size()};
-        total += chunk->slots[i].size();
-      }
-    }
+    queue_.ForEach([&](const SharedBytes& slice) {
+      vectors[count++] = {const_cast<char*>(slice.data()), slice.size()};
+      total += slice.size();
+      return count < kMaxVectors;
+    });
     ssize_t sent;
     do {
       if (count == 1) {
@@ -148,7 +132,7 @@ void Stream::Flush() {
 
 void Stream::FlushEncrypted() {
   if (handshaking_) return;
-  while (queue_) {
+  while (!queue_.empty()) {
     std::size_t sent = 0;
     const TlsSession::Status status = tls_->Write(NextRecord(), &sent);
     if (status == TlsSession::Status::kWantsWrite) {
@@ -164,20 +148,25 @@ void Stream::FlushEncrypted() {
 // What the next record is to hold: small writes share one. As long as the kernel does not take it, this begins with the
 // same bytes.
 std::string_view Stream::NextRecord() {
-  const SharedBytes& first = queue_->slots[queue_->begin];
-  const bool alone = queue_->begin + 1 == queue_->end && !queue_->next;
-  if (alone || first.size() >= TlsSession::kRecordBytes) return first.view();
   char* const record = loop().scratch();
+  std::string_view first;
+  std::size_t slices = 0;
   std::size_t size = 0;
-  for (const WriteChunk* chunk = queue_.get(); chunk != nullptr; chunk = chunk->next.get()) {
-    for (std::size_t i = chunk->begin; i < chunk->end; ++i) {
-      const std::string_view bytes = chunk->slots[i].view().substr(0, TlsSession::kRecordBytes - size);
-      std::memcpy(record + size, bytes.data(), bytes.size());
-      size += bytes.size();
-      if (size == TlsSession::kRecordBytes) return {record, size};
+  queue_.ForEach([&](const SharedBytes& slice) {
+    if (slices++ == 0) {
+      first = slice.view();
+      return first.size() < TlsSession::kRecordBytes;
     }
-  }
-  return {record, size};
+    if (slices == 2) {
+      std::memcpy(record, first.data(), first.size());
+      size = first.size();
+    }
+    const std::string_view bytes = slice.view().substr(0, TlsSession::kRecordBytes - size);
+    std::memcpy(record + size, bytes.data(), bytes.size());
+    size += bytes.size();
+    return size < TlsSession::kRecordBytes;
+  });
+  return slices == 1 ? first : std::string_view(record, size);
 }
 
 void Stream::AllSent() {
@@ -196,23 +185,8 @@ void Stream::Consume(std::size_t sent) {
   Loop& owner = loop();
   owner.counters_.sent += sent;
   owner.counters_.unsent -= sent;
-  unsent_ -= static_cast<std::uint32_t>(sent);
-  if (unsent_ > 0) last_progress_ = Now();
-  while (sent > 0) {
-    SharedBytes& first = queue_->slots[queue_->begin];
-    if (sent < first.size()) {
-      first = first.Slice(sent);
-      return;
-    }
-    sent -= first.size();
-    first = SharedBytes();
-    if (++queue_->begin < queue_->end) continue;
-    std::unique_ptr<WriteChunk> spent = std::move(queue_);
-    queue_ = std::move(spent->next);
-    spent->begin = spent->end = 0;
-    auto& spare = owner.spare_chunks_;
-    if (spare.size() < kSpareChunks) spare.push_back(std::move(spent));
-  }
+  queue_.Consume(sent, owner.spare_chunks_);
+  if (!queue_.empty()) last_progress_ = Now();
 }
 
 void Stream::NotifyWhenDrained() {
@@ -231,7 +205,7 @@ void Stream::ResumeReading() {
 
 void Stream::ShutdownWhenSent() {
   shutdown_ = true;
-  if (!queue_ && !connecting_) SendEnd();
+  if (queue_.empty() && !connecting_) SendEnd();
 }
 
 Address Stream::peer() const { return PeerOf(descriptor_); }
@@ -277,7 +251,7 @@ void Stream::OnEvents(int status, int events) {
     // Not at the turn's end like others: the interest in writability must be settled before the next poll.
     if (dirty_index_ == kClean) Flush();
     if (closed_ || ended_) return;
-    const bool drained = notify_drained_ && !queue_;
+    const bool drained = notify_drained_ && queue_.empty();
     if (drained) notify_drained_ = false;
     UpdateInterest();
     if (drained) handler_->OnDrained();
@@ -302,7 +276,7 @@ void Stream::FinishConnecting() {
   connecting_ = false;
   UpdateInterest();
   if (tls_) return Decrypt();  // begins the handshake
-  if (queue_) MarkDirty();
+  if (!queue_.empty()) MarkDirty();
   handler_->OnConnected();
 }
 
@@ -339,7 +313,7 @@ void Stream::Decrypt() {
     if (status == Status::kWantsWrite) return WaitToDecrypt();
     if (status != Status::kDone) return End(status == Status::kEnd ? "TLS: the peer gave up" : tls_->error());
     handshaking_ = false;
-    if (queue_) MarkDirty();
+    if (!queue_.empty()) MarkDirty();
     if (!accepted_) handler_->OnConnected();
   }
   Status status = Status::kDone;

@@ -18,6 +18,7 @@
 #include "common/base/time.h"
 #include "common/net/address.h"
 #include "common/net/loop.h"
+#include "common/net/write_queue.h"
 
 namespace aphlict::net {
 
@@ -51,14 +52,6 @@ struct CloseStream {
 };
 using StreamPtr = std::unique_ptr<Stream, CloseStream>;
 
-struct WriteChunk {
-  static constexpr std::size_t kSlots = 14;
-  SharedBytes slots[kSlots];
-  std::uint16_t begin = 0;
-  std::uint16_t end = 0;
-  std::unique_ptr<WriteChunk> next;
-};
-
 class Stream {
  public:
   // Takes over the descriptor of a connected, non-blocking socket. With `tls`, its peer speaks that.
@@ -81,10 +74,10 @@ class Stream {
   void Write(std::string_view bytes) { Write(SharedBytes::Copy(bytes)); }
 
   // Bytes queued and not yet taken by the kernel.
-  std::size_t unsent() const { return unsent_; }
+  std::size_t unsent() const { return queue_.bytes(); }
   // Whether nothing can come or go any more: it has failed, or the peer has closed its side and has been sent
   // everything.
-  bool spent() const { return ended_ || (read_ended_ && unsent_ == 0); }
+  bool spent() const { return ended_ || (read_ended_ && queue_.empty()); }
   // When the kernel last took some of them. Meaningful while unsent() > 0.
   Time last_progress() const { return last_progress_; }
   // Asks for one OnDrained().
@@ -126,6 +119,8 @@ class Stream {
   void Decrypt();
   void WaitToDecrypt();
   void MarkDirty();
+  // Fetches into the cache what Flush() will look at.
+  void Prefetch() const { __builtin_prefetch(&queue_); }
   void Flush();
   void FlushEncrypted();
   std::string_view NextRecord();
@@ -137,11 +132,9 @@ class Stream {
 
   uv_poll_t poll_;  // poll_.data is this stream
   StreamHandler* handler_ = nullptr;
-  std::unique_ptr<WriteChunk> queue_;  // the first of a list
-  WriteChunk* queue_tail_ = nullptr;
+  WriteQueue queue_;
   std::unique_ptr<TlsSession> tls_;
   Time last_progress_{};
-  std::uint32_t unsent_ = 0;
   std::uint32_t dirty_index_ = kClean;  // its place in Loop::dirty_
   int descriptor_;
   std::uint8_t interest_ = 0;  // the events that poll_ watches

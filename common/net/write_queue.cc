@@ -1,0 +1,57 @@
+#include "common/net/write_queue.h"
+
+namespace aphlict::net {
+
+namespace {
+
+constexpr std::size_t kMostSpare = 1024;
+
+}  // namespace
+
+void WriteQueue::Push(SharedBytes slice, SpareChunks& spare) {
+  const bool was_empty = empty();
+  bytes_ += static_cast<std::uint32_t>(slice.size());
+  if (was_empty) {
+    first_ = std::move(slice);
+    return;
+  }
+  if (!chunks_ || last_->end == Chunk::kSlots) {
+    std::unique_ptr<Chunk> chunk;
+    if (spare.empty()) {
+      chunk = std::make_unique<Chunk>();
+    } else {
+      chunk = std::move(spare.back());
+      spare.pop_back();
+    }
+    Chunk* added = chunk.get();
+    (chunks_ ? last_->next : chunks_) = std::move(chunk);
+    last_ = added;
+  }
+  last_->slots[last_->end++] = std::move(slice);
+}
+
+void WriteQueue::Consume(std::size_t bytes, SpareChunks& spare) {
+  bytes_ -= static_cast<std::uint32_t>(bytes);
+  while (bytes > 0) {
+    SharedBytes& front = Front();
+    if (bytes < front.size()) {
+      front = front.Slice(bytes);
+      return;
+    }
+    bytes -= front.size();
+    front = SharedBytes();
+    if (&front == &first_ || ++chunks_->begin < chunks_->end) continue;
+    std::unique_ptr<Chunk> spent = std::move(chunks_);
+    chunks_ = std::move(spent->next);
+    spent->begin = spent->end = 0;
+    if (spare.size() < kMostSpare) spare.push_back(std::move(spent));
+  }
+}
+
+void WriteQueue::Clear() {
+  first_ = SharedBytes();
+  while (chunks_) chunks_ = std::move(chunks_->next);
+  bytes_ = 0;
+}
+
+}  // namespace aphlict::net

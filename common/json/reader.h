@@ -32,7 +32,7 @@ struct ReadOptions {
   int max_depth = 1024;   // nested arrays and objects
   bool comments = false;  // whether /* */ and // comments are skipped, as in configuration files
   // Where given, it is set before each event to a place on the line of what the event is about: the bracket
-  // that opens or closes, else right behind it.
+  // that opens or closes, else where it begins, or right behind it.
   std::size_t* offset = nullptr;
 };
 

@@ -25,6 +25,7 @@ import websockets
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("APHLICT_RELAY_BUILD", "build")
 PAGE = pathlib.Path(__file__).with_name("index.html")
+CLIENT = ROOT / "deploy" / "browser" / "aphlict-client.js"
 USER, THREAD, PROJECT = "PHID-USER-quickstart", "PHID-CONP-quickstart", "PHID-PROJ-quickstart"
 
 
@@ -143,6 +144,8 @@ class Page(http.server.BaseHTTPRequestHandler):
             return
         if self.path == "/":
             self._reply(200, "text/html; charset=utf-8", PAGE.read_bytes())
+        elif self.path == f"/{CLIENT.name}":
+            self._reply(200, "text/javascript; charset=utf-8", CLIENT.read_bytes())
         elif self.path == "/repeaters":
             urls = [{"name": name, "url": repeater.client_url()} for name, repeater in self.repeaters.items()]
             self._reply(200, "application/json", json.dumps(urls).encode())

@@ -86,6 +86,16 @@ def test_a_repeater_that_crashes_is_shown_as_gone_and_can_be_started_again(page,
     page.wait_for_state("repeater-2", "connected")
 
 
+def test_a_repeater_that_was_away_when_the_page_was_loaded_can_be_started_from_it(page):
+    page.press("repeater-1", "Stop")
+    page.wait_for_state("repeater-1", "gone since ")
+    page.driver.refresh()
+    page.wait_until(lambda: len(page.find_all("section")) == 2, "a box for each repeater")
+    page.wait_for_state("repeater-1", "gone since ")
+    page.press("repeater-1", "Start")
+    page.wait_for_state("repeater-1", "connected")
+
+
 def test_the_page_says_so_when_it_cannot_publish(page, quickstart):
     os.kill(quickstart.nodes["master"], signal.SIGKILL)
     page.publish("to nobody")

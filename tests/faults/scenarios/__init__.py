@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
-MODULES = ["masters", "repeaters", "rolling", "drains", "bounds", "liveness", "upgrades", "random_faults", "attacks"]
+MODULES = ["masters", "repeaters", "rolling", "drains", "bounds", "liveness", "hosts", "upgrades", "random_faults", "attacks"]
 
 
 @dataclasses.dataclass

@@ -277,11 +277,11 @@ class Lab:
             member.wait_until_synchronised().wait_until_it_listens("client")
         return member
 
-    def member(self, name, role, host, config):
+    def member(self, name, role, host, config, **process):
         """A node of which a configuration file says everything; on its way to running."""
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps(config))
-        member = Member(name, role, host, ADMIN, [f"--name={name}", "--drain=0", f"--config={file}"], {})
+        member = Member(name, role, host, ADMIN, [f"--name={name}", "--drain=0", f"--config={file}"], process)
         self.members.append(member)
         return member.start()
 

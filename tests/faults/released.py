@@ -19,14 +19,12 @@ def version_in(meson_build):
 
 
 def last_release():
-    """(version, commit). A release is the last commit with a version that has no suffix: the next one begins another."""
+    """(version, commit): the commit that gave a version its place in the changelog, with that version in meson.build."""
     present = version_in((ROOT / "meson.build").read_text())
-    for commit in git("log", "--format=%H", "-G^ *version: '", "--", "meson.build").split():
-        if not git("rev-list", "--parents", "-1", commit).split()[1:]:
-            break  # the first of all
-        version = version_in(git("show", f"{commit}^:meson.build"))
-        if "-" not in version and version != present:
-            return version, git("rev-parse", f"{commit}^").strip()
+    for heading, version in re.findall(r"^(## ([\d.]+) .*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE):
+        commits = git("log", "--format=%H", f"-S{heading}", "--", "CHANGELOG.md").split()
+        if version != present and commits and version_in(git("show", f"{commits[-1]}:meson.build")) == version:
+            return version, commits[-1]
     raise Skip("the history has no released version")
 
 
@@ -38,8 +36,9 @@ def programs(say):
     if not all(path.exists() for path in paths.values()):
         say(f"building {version}, of commit {commit[:12]}")
         source = folder / "source"
+        folder.mkdir(parents=True, exist_ok=True)
+        git("worktree", "prune")
         if not source.exists():
-            git("worktree", "prune")
             git("worktree", "add", "--detach", str(source), commit)
         log = folder / "build.log"
         with log.open("w") as output:

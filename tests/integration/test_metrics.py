@@ -252,7 +252,8 @@ def test_fan_out_and_latency_are_those_of_the_deliveries_across_nodes(relay, mas
     assert metrics['fan_out_clients_bucket{le="0.0"}'] == 2
     assert metrics['fan_out_clients_bucket{le="3.0"}'] == 2
     assert metrics['fan_out_clients_bucket{le="10.0"}'] == 6
-    assert 0 < metrics["delivery_latency_seconds_sum"] <= 20 * (passed + 1)  # to the end of a turn
+    # To the end of a turn. What is late of the master's clock readings makes it less, at most to nothing.
+    assert 0 <= metrics["delivery_latency_seconds_sum"] <= 20 * (passed + 1)
     assert metrics["messages_out_bytes_total"] == sum(
         len(frame_to_client(text)) for client in clients for text in client.messages
     )
@@ -609,4 +610,4 @@ def test_no_scrape_of_a_large_tree_takes_a_turn_of_more_than_10_ms(relay):
                 assert reply.status == 200 and len(reply.body) > size
             return long_turns(master) == before
 
-        wait_until(round_without_a_long_turn, f"ten times {target} without a turn of more than 10 ms", deadline=10)
+        wait_until(round_without_a_long_turn, f"ten times {target} without a turn of more than 10 ms")

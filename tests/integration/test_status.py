@@ -140,7 +140,7 @@ def test_a_master_lists_its_repeaters(relay, master):
     wait_until(lambda: entries().get("second", {}).get("clients") == 3 and "first" in entries(), "both are listed")
     entry = entries()["second"]
     assert entry["address"].startswith("127.0.0.1")
-    assert entry["version"] == "0.1.0"
+    assert entry["version"] == master.status()["relay.version"] != ""
     assert isinstance(entry["connected"], int) and entry["connected"] >= 0
     assert (entry["lag"], entry["repeaters"]) == (0, [])
     assert entries()["first"]["clients"] == 0

@@ -1,6 +1,7 @@
 """A tree of the last released version is replaced node by node by the present one, while messages flow."""
 
 import released
+from lab import ADMIN, CLIENT, FEED, Loopback
 from relay import wait_until
 from scenarios import scenario
 
@@ -24,10 +25,24 @@ def upgrade(trial, order):
     """`order`: of the master, the two in the middle, and the three at the end, one after the other."""
     version, old = released.programs(trial.say)
     lab = trial.lab
-    master = lab.master("master", binary=old["master"])
-    middles = [lab.repeater(f"middle-{n}", master, feed=True, drain=1, binary=old["repeater"]) for n in range(2)]
-    leaves = [lab.repeater(f"leaf-{n}", middles, drain=1, binary=old["repeater"]) for n in range(3)]
+    network = Loopback()  # where all versions follow each other without a secret
+
+    def start(name, role, *upstreams, feed=True, clients=True, **config):
+        host = network.add(name)
+        servers = [{"type": "admin", "listen": host.address, "port": ADMIN}]
+        servers.append({"type": "client", "listen": host.address, "port": CLIENT if clients else None})
+        servers.append({"type": "repeater", "listen": host.address, "port": FEED if feed else None})
+        if upstreams:
+            config["upstream"] = [[each.feed_url for each in upstreams]]
+        return lab.member(name, role, host, {"servers": servers, **config}, binary=old[role])
+
+    master = start("master", "master", clients=False, state=str(lab.folder / "state"))
+    master.wait_until_it_listens("repeater")
+    middles = [start(f"middle-{n}", "repeater", master).wait_until_synchronised() for n in range(2)]
+    leaves = [start(f"leaf-{n}", "repeater", *middles, feed=False) for n in range(3)]
     members = [master, *middles, *leaves]
+    for leaf in leaves:
+        leaf.wait_until_synchronised().wait_until_it_listens("client")
     trial.pages(6, leaves)
     trial.publish([master], RATE)
     trial.wait_for_messages()
@@ -35,7 +50,7 @@ def upgrade(trial, order):
     for member in order(members):
         member.stop()
         member.process.pop("binary")
-        member.start()
+        member.start().wait_until_it_listens("admin")
         if member is not master:
             member.wait_until_synchronised().wait_until_it_listens("client")
         trial.fault_ended()
@@ -43,7 +58,7 @@ def upgrade(trial, order):
         trial.wait_for_messages()
     present = master.status()["relay.version"]
     trial.check(present != version, f"the present version is {version}, too")
-    wait_until(lambda: nodes_of(master.status()) == {each.name: present for each in members}, "all is of the present version")
+    wait_until(lambda: nodes_of(master.status()) == {each.name: present for each in members}, "all are of the present version")
     trial.note("from and to", f"{version}, {present}")
     trial.settle()
     trial.judge()

@@ -185,11 +185,12 @@ def _in_the_child(descriptors, bound_by_modes=False):
 class Node:
     """A running aphlict-master or aphlict-repeater, its log read along.
 
-    `prefix` is a command that runs it, and becomes it by exec, so that signals reach the node.
+    `prefix` is a command that runs it, and becomes it by exec, so that signals reach the node. `binary` is the program
+    where it is another than the one that was built.
     """
 
     def __init__(
-        self, role, arguments, descriptors=None, log_pipe_bytes=None, log_is_read=True, prefix=(), environment=None
+        self, role, arguments, descriptors=None, log_pipe_bytes=None, log_is_read=True, prefix=(), environment=None, binary=None
     ):
         self.role = role
         self.arguments = [str(a) for a in arguments]
@@ -204,7 +205,7 @@ class Node:
         if log_pipe_bytes is not None:
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, log_pipe_bytes)
         self.process = subprocess.Popen(
-            [*prefix, BINARIES[role], *self.arguments],
+            [*prefix, binary or BINARIES[role], *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=write_end,

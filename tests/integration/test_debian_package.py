@@ -4,14 +4,16 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from debian_root import debian_root, run
 from packages import debian_package
-from relay import ROOT, is_sanitized
+from relay import ROOT, is_sanitized, wait_until
 from units import Unit
 
 FOLDER = ROOT / "deploy" / "debian"
@@ -134,3 +136,120 @@ def test_a_host_with_the_package_passes_messages_on_and_without_it_is_as_before(
     assert {path for path in left if "aphlict" in path} == set()
     assert left == set()
     assert (root / "/etc/passwd").read_text() == passwd
+
+
+# --- under a running systemd -------------------------------------------------------------------------------
+
+
+class Booted:
+    """A Debian in a folder with systemd as its first process, and a network of its own."""
+
+    def __init__(self, root):
+        words = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
+        self._log = open(root.folder.with_name("console"), "w+")
+        self._process = subprocess.Popen([*words, f"--directory={root.folder}", "--boot"], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._enter = []
+        self._ended = False
+        try:
+            wait_until(self._is_up, "systemd is up", deadline=60)
+        except BaseException:
+            self.close()
+            raise
+
+    def console(self):
+        self._log.seek(0)
+        return self._log.read()
+
+    def _is_up(self):
+        if self._process.poll() is not None:
+            pytest.skip(f"systemd does not start here: {self.console()[-300:]}")
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        if not children:
+            return False
+        self._enter = ["nsenter", f"--target={children[0]}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
+        time.sleep(0.3)
+        return self.ask("systemctl", "is-system-running")[1].strip() in ("running", "degraded")
+
+    def ask(self, *command):
+        """(exit code, output) of a command."""
+        variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        done = subprocess.run([*self._enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, env=variables)
+        return done.returncode, done.stdout
+
+    def run(self, *command):
+        code, output = self.ask(*command)
+        assert code == 0, f"{' '.join(command)}: {code}\n{output}\n{self.ask('journalctl', '--no-pager', '-n', '60')[1]}"
+        return output
+
+    def states(self, *services):
+        return self.ask("systemctl", "is-active", *services)[1].split()
+
+    def close(self):
+        if not self._ended and self._process.poll() is None:
+            self._process.terminate()  # which it passes on as an order to power off
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._ended = True
+        self._log.close()
+
+
+SERVICES = ["aphlict-master", "aphlict-repeater@1", "aphlict-repeater@2"]
+
+
+def test_systemd_starts_reloads_and_stops_the_services_and_they_go_with_the_package(root, relay, package):
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("systemd-nspawn is not installed")
+    (root / "/tmp" / package.name).write_bytes(package.read_bytes())
+    root.install("systemd", "systemd-sysv", "dbus", f"/tmp/{package.name}")
+    (root / "/usr/sbin/policy-rc.d").unlink()
+    secret = root / "/etc/aphlict-relay/secret"
+    host = relay.keep(Booted(root))
+
+    # Without the secret, none starts, or is tried again.
+    code, _ = host.ask("systemctl", "start", "aphlict-master")
+    assert code != 0 and host.states("aphlict-master") == ["failed"]
+    assert host.run("systemctl", "show", "--property=ExecMainStatus", "--value", "aphlict-master").strip() == "243"
+    secret.write_text(secrets.token_hex(32) + "\n")
+    secret.chmod(0o600)
+
+    # Started, as the documentation says.
+    host.run("systemctl", "enable", "--now", *SERVICES)
+    assert host.states(*SERVICES) == ["active"] * 3
+    tree = host.run("aphlict-master", "status")
+    assert re.search(r"^ +\S+-1 +ready", tree, re.M) and re.search(r"^ +\S+-2 +ready", tree, re.M)
+    assert "ready" in host.run("aphlict-repeater", "status", "--admin", "http://127.0.0.2:22283")
+    found = host.run("aphlict-master", "check", "--client", "ws://127.0.0.1:22280/")
+    assert re.search(r"^delivery +ws://127.0.0.1:22280/ .* ok$", found, re.M), found
+
+    # Reloaded; and told what is wrong.
+    host.run("systemctl", "reload", *SERVICES)
+    config = root / "/etc/aphlict-relay/master.json"
+    right = config.read_text()
+    config.write_text('{"nonsense": 1}')
+    code, _ = host.ask("systemctl", "reload", "aphlict-master")
+    assert code != 0 and "nonsense" in host.run("journalctl", "--no-pager", "--unit=aphlict-master")
+    config.write_text(right)
+    assert host.states(*SERVICES) == ["active"] * 3
+
+    # A reload takes another secret: a repeater that comes with it is let in.
+    secret.write_text(secrets.token_hex(32) + "\n")
+    host.run("systemctl", "reload", "aphlict-master")
+    host.run("systemctl", "restart", "aphlict-repeater@1")
+    assert re.search(r"^ +\S+-1 +ready", host.run("aphlict-master", "status"), re.M)
+    assert "upstream_refused" not in host.run("journalctl", "--no-pager", "--unit=aphlict-repeater@1")
+
+    # All at once.
+    host.run("systemctl", "stop", "aphlict-relay.target")
+    assert host.states(*SERVICES) == ["inactive"] * 3
+    host.run("systemctl", "start", "aphlict-relay.target")
+    wait_until(lambda: host.states(*SERVICES) == ["active"] * 3, "all are back")
+
+    # And they go with the package.
+    pids = [host.run("systemctl", "show", "--property=MainPID", "--value", each).strip() for each in SERVICES]
+    host.run("apt-get", "purge", "-y", "-q", "aphlict-relay")
+    for pid in pids:
+        assert host.ask("test", "-e", f"/proc/{pid}")[0] != 0
+    assert not [path for path in root.files() if "aphlict" in path and not KEPT_BY_APT.search(path) and not path.startswith(("/proc", "/run", "/tmp"))]

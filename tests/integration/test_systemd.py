@@ -94,7 +94,9 @@ def test_what_is_wrong_the_next_time_as_well_is_not_tried_again(relay, units, na
 @each_service
 def test_what_a_reload_checks_first_is_what_was_started(units, name):
     unit = Unit(units / name)
-    assert unit.settings["ExecReload"] == [unit["ExecStart"] + " --check-config", "/bin/kill -HUP $MAINPID"]
+    as_the_user = f"/usr/bin/setpriv --reuid={unit['User']} --regid={unit['Group']} --init-groups --no-new-privs"
+    check = f"+/usr/bin/nsenter --target $MAINPID --mount {as_the_user} {unit['ExecStart']} --check-config"
+    assert unit.settings["ExecReload"] == [check, "/bin/sh -c 'kill -HUP ${MAINPID}'"]
 
 
 def test_what_is_enabled_starts_with_the_host_and_with_the_target(installed, tmp_path):

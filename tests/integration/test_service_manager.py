@@ -1,20 +1,16 @@
 """What a node tells the service manager that has started it: sd_notify(3), by a datagram socket in systemd's place."""
 
 import contextlib
-import os
 import re
 import secrets
-import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from relay import BINARIES, DEADLINE, ROOT, message, unused_port
+from relay import DEADLINE, message, unused_port
 
 PHID = "PHID-USER-1"
 
@@ -256,42 +252,3 @@ def test_a_watchdog_is_this_nodes_by_its_pid(relay, manager):
     shell = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh"]
     relay.master(environment={**manager.variables, "WATCHDOG_USEC": "200000"}, prefix=shell)
     manager.wait_for("WATCHDOG=1")
-
-
-# --- units -------------------------------------------------------------------------------------------------
-
-
-UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service.in"))
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_the_units_are_right(relay, unit):
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
-    bin_folder = relay.folder / "bin"
-    bin_folder.mkdir()
-    for binary in BINARIES.values():
-        os.symlink(binary, bin_folder / binary.name)
-    path = relay.folder / unit.name.removesuffix(".in")
-    path.write_text(unit.read_text().replace("@bindir@", str(bin_folder)))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_what_a_unit_starts_is_a_right_command_line(relay, unit):
-    """With an empty file in the place of the configuration, which is right for a master."""
-    command = re.search(r"^ExecStart=@bindir@/(\S+) (.*)$", unit.read_text(), re.M)
-    state = relay.folder / "state"
-    state.mkdir()
-    config = relay.config_file({"upstream": [["http://127.0.0.1:1"]]} if "repeater" in unit.name else {})
-    options = re.sub(r"/etc/\S+\.json", str(config), command[2]).replace("%S", str(state)).split()
-    done = subprocess.run([Path(BINARIES["master"]).parents[1] / command[1].removeprefix("aphlict-") / command[1], *options, "--check-config"],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_unit_waits_longer_than_the_drain(unit):
-    seconds = int(re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.M)[1])
-    assert seconds >= 20 + 3 + 3 + 10  # the drain's default, its last time, the goodbye, and some

@@ -1,11 +1,14 @@
 """Debian in a folder: what debootstrap makes, in a network of its own, and commands and nodes that run in it."""
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from made_once import made_once
 
@@ -53,6 +56,22 @@ def _make(path):
     folder = path.with_suffix(".folder")
     run("unshare", "--mount", "bash", "-ec", MAKE, path, folder, codename(), archive())
     folder.rmdir()
+
+
+@functools.cache
+def why_not_here():
+    """Why a Debian in a folder cannot be made, or used, on this machine; empty where it can."""
+    if os.geteuid() != 0:
+        return "only root can make a Debian in a folder"
+    probe = (
+        'cd "$(mktemp -d)" && mknod null c 1 3 && echo > null && mkdir root && mount -t tmpfs tmpfs root'
+        " && mount -t tmpfs tmpfs /run && ip netns add probe"
+    )
+    done = subprocess.run(["unshare", "--mount", "--net", "sh", "-ec", probe], capture_output=True, text=True)
+    return f"this machine lets nobody make a Debian in a folder: {done.stderr.strip()}" if done.returncode != 0 else ""
+
+
+needs_debian_root = pytest.mark.skipif(bool(why_not_here()), reason=why_not_here())
 
 
 class DebianRoot:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 import dockerfile
-from debian_root import debian_root, run
+from debian_root import debian_root, needs_debian_root, run
 from networks import Network
 from packages import debian_package
 from relay import ROOT, is_sanitized, wait_until
@@ -29,7 +29,6 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 ROLES = ("master", "repeater")
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a Debian in a folder")
 
 
 def settings(name):
@@ -208,7 +207,7 @@ def check_what_an_image_has_not(image):
         assert shutil.which(program, path=f"{image.folder}/usr/bin") is None
 
 
-@needs_root
+@needs_debian_root
 @pytest.mark.slow
 def test_messages_go_through_the_containers_and_the_proxy_to_as_many_repeaters_as_there_are(image, relay):
     check_what_an_image_has_not(image)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from debian_root import debian_root, run
+from debian_root import debian_root, needs_debian_root, run
 from packages import debian_package
 from relay import ROOT, is_sanitized, wait_until
 from units import Unit
@@ -23,7 +23,7 @@ KEPT_BY_APT = re.compile(r"/var/(cache|lib)/(apt|dpkg|debconf|systemd/deb-system
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a Debian in a folder"),
+    needs_debian_root,
 ]
 
 
@@ -152,6 +152,10 @@ class Booted:
         self._ended = False
         try:
             wait_until(self._is_up, "systemd is up", deadline=60)
+        except AssertionError as error:  # before anything of ours is asked for
+            console = self.console()[-300:]
+            self.close()
+            pytest.skip(f"systemd does not start here: {error}: {console}")
         except BaseException:
             self.close()
             raise

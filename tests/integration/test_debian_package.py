@@ -1,16 +1,14 @@
 """deploy/debian: the package is built, installed in a clean Debian, used there as it is, removed, and gone."""
 
 import json
-import os
 import re
 import secrets
-import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
+from booted import Booted
 from debian_root import debian_root, needs_debian_root, run
 from packages import debian_package
 from relay import ROOT, is_sanitized, wait_until
@@ -141,71 +139,10 @@ def test_a_host_with_the_package_passes_messages_on_and_without_it_is_as_before(
 # --- under a running systemd -------------------------------------------------------------------------------
 
 
-class Booted:
-    """A Debian in a folder with systemd as its first process, and a network of its own."""
-
-    def __init__(self, root):
-        words = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]
-        self._log = open(root.folder.with_name("console"), "w+")
-        self._process = subprocess.Popen([*words, f"--directory={root.folder}", "--boot"], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
-        self._enter = []
-        self._ended = False
-        try:
-            wait_until(self._is_up, "systemd is up", deadline=60)
-        except AssertionError as error:  # before anything of ours is asked for
-            console = self.console()[-300:]
-            self.close()
-            pytest.skip(f"systemd does not start here: {error}: {console}")
-        except BaseException:
-            self.close()
-            raise
-
-    def console(self):
-        self._log.seek(0)
-        return self._log.read()
-
-    def _is_up(self):
-        if self._process.poll() is not None:
-            pytest.skip(f"systemd does not start here: {self.console()[-300:]}")
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        if not children:
-            return False
-        self._enter = ["nsenter", f"--target={children[0]}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
-        time.sleep(0.3)
-        return self.ask("systemctl", "is-system-running")[1].strip() in ("running", "degraded")
-
-    def ask(self, *command):
-        """(exit code, output) of a command."""
-        variables = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run([*self._enter, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, env=variables)
-        return done.returncode, done.stdout
-
-    def run(self, *command):
-        code, output = self.ask(*command)
-        assert code == 0, f"{' '.join(command)}: {code}\n{output}\n{self.ask('journalctl', '--no-pager', '-n', '60')[1]}"
-        return output
-
-    def states(self, *services):
-        return self.ask("systemctl", "is-active", *services)[1].split()
-
-    def close(self):
-        if not self._ended and self._process.poll() is None:
-            self._process.terminate()  # which it passes on as an order to power off
-            try:
-                self._process.wait(60)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._ended = True
-        self._log.close()
-
-
 SERVICES = ["aphlict-master", "aphlict-repeater@1", "aphlict-repeater@2"]
 
 
 def test_systemd_starts_reloads_and_stops_the_services_and_they_go_with_the_package(root, relay, package):
-    if shutil.which("systemd-nspawn") is None:
-        pytest.skip("systemd-nspawn is not installed")
     (root / "/tmp" / package.name).write_bytes(package.read_bytes())
     root.install("systemd", "systemd-sysv", "dbus", f"/tmp/{package.name}")
     (root / "/usr/sbin/policy-rc.d").unlink()

@@ -74,3 +74,27 @@ def test_every_command_is_documented(role):
     assert commands == [cell.strip("`").split()[0] for cell in rows("command")]
     for command in commands:
         assert f"aphlict-master {command}" in OPERATIONS
+
+
+def documents():
+    folders = [ROOT, *(ROOT / name for name in ("docs", "docs/decisions", "tests/bench"))]
+    return [path for folder in folders for path in sorted(folder.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_document_points_to_is_there(page):
+    text = page.read_text()
+    named = set(re.findall(r"`((?:docs|deploy|tests|common|master|repeater)/[\w./-]*\w)`", text))
+    missing = {path for path in named if not (ROOT / path).exists() and "NAME" not in path}
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)]*)?\)", text):
+        aim = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.*)$", aim.read_text(), re.MULTILINE) if aim.is_file() else []
+        anchors = {"#" + re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+        if not aim.exists() or (anchor and anchor not in anchors):
+            missing.add(target + anchor)
+    assert missing == set()
+
+
+def test_every_document_is_named_in_the_readme():
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"docs/[\w-]+\.md", README))

@@ -30,6 +30,8 @@ HANDSHAKE_RESPONSE = [
     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: aphlict-relay.v1\r\n\r\n",
     b'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}',
     b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nto the end",
 ]
 
 
@@ -68,6 +70,8 @@ PUBLISH = [
     b'{"subscribers":[],"a":[1,-0.5e+3,1e400,123456789012345678901,true,false,null,{"b":{}}],"uniqueID":7}',
     b'{"subscribers":1,"sub\\u0073cribers":["a"],"uniqueID":"a","uniqueID":"\xc3\xa9\\n\\u0000"}',
     b' {"subscribers" : [ "a" , "b" ] } ',
+    b'{"touched":["a",1,[]],"subscribers":["x"],"touched":null}',
+    b'{"subscribers":[],"touched":["a","b"] }',
     b'{"subscribers":["a",1]}',
     b'[{"subscribers":["a"]}]',
 ]

@@ -98,3 +98,25 @@ def test_what_a_document_points_to_is_there(page):
 def test_every_document_is_named_in_the_readme():
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
     assert pages <= set(re.findall(r"docs/[\w-]+\.md", README))
+
+
+DEPLOYED = {
+    "browser": "test_browser_client.py",
+    "container": "test_container.py",
+    "debian": "test_debian_package.py",
+    "demo": "test_quickstart.py",
+    "install-packages": "test_debian_package.py",
+    "kubernetes": "test_kubernetes.py",
+    "meson.build": "test_systemd.py",  # which installs
+    "monitoring": "test_monitoring.py",
+    "proxies": "test_proxies.py",
+    "quickstart": "test_quickstart.py",
+    "systemd": "test_systemd.py",
+}
+
+
+def test_whatever_is_deployed_is_tested():
+    """What the tests do with each file of a folder is theirs to say: most list the folder."""
+    assert {path.name for path in (ROOT / "deploy").iterdir()} == set(DEPLOYED)
+    for test in DEPLOYED.values():
+        assert (ROOT / "tests" / "integration" / test).exists()

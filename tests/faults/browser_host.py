@@ -8,7 +8,7 @@ import sys
 
 from authority import Authority
 from lab import CLIENT, Skip
-from relay import ROOT, command_exists, wait_until
+from relay import ROOT, command_exists, ends_with_the_tests, wait_until
 
 PAGES, DRIVER = 8000, 9515  # ports of the browser's host
 NOTIFY = "notify.example.com"
@@ -35,7 +35,11 @@ class Process:
     def __init__(self, host, command, log):
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [*host.prefix, *map(str, command)], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                [*host.prefix, *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=ends_with_the_tests,
             )
 
     def close(self):

@@ -1,5 +1,6 @@
 """The programs of the last released version, built from the commit that released it."""
 
+import fcntl
 import re
 import subprocess
 
@@ -32,11 +33,17 @@ def programs(say):
     """Its version, and the paths of its programs by role. Building them takes minutes; they stay in the build folder."""
     version, commit = last_release()
     folder = BUILD / "released" / version
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # two scenarios may ask at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return version, _built(folder, version, commit, say)
+
+
+def _built(folder, version, commit, say):
     paths = {role: folder / "build" / role / f"aphlict-{role}" for role in ("master", "repeater")}
     if not all(path.exists() for path in paths.values()):
         say(f"building {version}, of commit {commit[:12]}")
         source = folder / "source"
-        folder.mkdir(parents=True, exist_ok=True)
         git("worktree", "prune")
         if not source.exists():
             git("worktree", "add", "--detach", str(source), commit)
@@ -49,4 +56,4 @@ def programs(say):
                 if subprocess.run(list(map(str, words)), stdout=output, stderr=subprocess.STDOUT).returncode != 0:
                     raise RuntimeError(f"{words[0]} failed; see {log}")
         git("worktree", "remove", "--force", str(source))
-    return version, paths
+    return paths

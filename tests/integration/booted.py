@@ -1,5 +1,6 @@
 """A Debian in a folder that is booted: systemd as its first process, under systemd-nspawn."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import wait_until
+from relay import ends_with_the_tests, wait_until
 
 VARIABLES = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
@@ -21,7 +22,9 @@ class Booted:
         words = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", f"--directory={root.folder}"]
         words.append(f"--network-namespace-path=/run/netns/{network}" if network else "--private-network")
         self._log = open(root.folder.with_name(root.folder.name + ".console"), "w+")
-        self._process = subprocess.Popen([*words, "--boot"], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            [*words, "--boot"], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, preexec_fn=ends_with_the_tests
+        )
         self._enter = []
         self._ended = False
         try:
@@ -42,11 +45,21 @@ class Booted:
         if self._process.poll() is not None:
             pytest.skip(f"systemd does not start here: {self.console()[-300:]}")
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        if not children:
+        # At first the child is still one of this machine's, and asking it would be asking this machine.
+        if not children or not self._has_its_own_world(children[0]):
             return False
         self._enter = ["nsenter", f"--target={children[0]}", "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wdns=/"]
         time.sleep(0.3)
         return self.ask("systemctl", "is-system-running")[1].strip() in ("running", "degraded")
+
+    @staticmethod
+    def _has_its_own_world(pid):
+        try:
+            return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid") and os.readlink(
+                f"/proc/{pid}/ns/mnt"
+            ) != os.readlink("/proc/self/ns/mnt")
+        except FileNotFoundError:
+            return False
 
     def ask(self, *command):
         """(exit code, output) of a command."""

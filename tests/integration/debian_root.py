@@ -54,6 +54,7 @@ tar -C "$1" -cf "$0" .
 def _make(path):
     """A tar file of the smallest Debian, about a minute's work."""
     folder = path.with_suffix(".folder")
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
     run("unshare", "--mount", "bash", "-ec", MAKE, path, folder, codename(), archive())
     folder.rmdir()
 
@@ -64,8 +65,9 @@ def why_not_here():
     if os.geteuid() != 0:
         return "only root can make a Debian in a folder"
     probe = (
-        'cd "$(mktemp -d)" && mknod null c 1 3 && echo > null && mkdir root && mount -t tmpfs tmpfs root'
-        " && mount -t tmpfs tmpfs /run && ip netns add probe"
+        "mount -t tmpfs tmpfs /run && cd /run && mknod null c 1 3 && echo > null"
+        " && ip netns add host && ip link add switch type bridge"
+        " && ip link add cable type veth peer name eth0 netns host"
     )
     done = subprocess.run(["unshare", "--mount", "--net", "sh", "-ec", probe], capture_output=True, text=True)
     return f"this machine lets nobody make a Debian in a folder: {done.stderr.strip()}" if done.returncode != 0 else ""
@@ -80,7 +82,7 @@ class DebianRoot:
     def __init__(self, folder):
         self.folder = folder
         self.network = "relay-" + secrets.token_hex(4)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
 
     def fill(self, tar):
         run("tar", "-C", self.folder, "-xf", tar)

@@ -1,6 +1,7 @@
 """A switch and hosts with an address each, as network namespaces."""
 
 import secrets
+import subprocess
 
 from debian_root import run
 
@@ -13,9 +14,13 @@ class Network:
         self._name = "relay-" + secrets.token_hex(4)
         self._hosts = []
         run("ip", "netns", "add", self._name)
-        self._in("link", "add", "switch", "type", "bridge")
-        self._in("addr", "add", address, "dev", "switch")
-        self._in("link", "set", "switch", "up")
+        try:
+            self._in("link", "add", "switch", "type", "bridge")
+            self._in("addr", "add", address, "dev", "switch")
+            self._in("link", "set", "switch", "up")
+        except BaseException:
+            self.close()
+            raise
 
     def _in(self, *words, name=None):
         run("ip", "-n", name or self._name, *words)
@@ -39,4 +44,4 @@ class Network:
 
     def close(self):
         for name in [*self._hosts, self._name]:
-            run("ip", "netns", "delete", name)
+            subprocess.run(["ip", "netns", "delete", name], check=False)

@@ -164,6 +164,11 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP = 1, 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 
+def ends_with_the_tests():
+    """For `preexec_fn`: the process is asked to end when the tests are gone, whatever ended them."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _in_the_child(descriptors, bound_by_modes=False):
     """Between fork and exec: the descriptors a server needs, and no survivor when the tests are killed.
 
@@ -1033,11 +1038,15 @@ class Relay:
 
     def clean_up(self):
         """Ends everything. Returns what was wrong with the processes."""
+        problems = []
         for thing in reversed(self._others):
-            thing.close()
+            try:
+                thing.close()
+            except Exception as error:  # whatever it is, the others are to be ended as well
+                problems.append(f"closing {thing}: {error!r}")
         for node in self.nodes:  # all at once, so that a test's end takes as long as the slowest
             node.ask_to_stop()
-        return [problem for node in self.nodes for problem in node.clean_up()]
+        return problems + [problem for node in self.nodes for problem in node.clean_up()]
 
 
 class _Stopped:

@@ -19,11 +19,6 @@ USER = "aphlict-relay"
 # What apt and dpkg keep for themselves about whatever was there.
 KEPT_BY_APT = re.compile(r"/var/(cache|lib)/(apt|dpkg|debconf|systemd/deb-systemd-helper-\w+)\b|/var/log/(apt|dpkg\.log|alternatives\.log)|/etc/[\w-]+-$|/etc/ld.so.cache|/var/cache/ldconfig")
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_debian_root,
-]
-
 
 @pytest.fixture
 def package(tmp_path_factory):
@@ -82,6 +77,8 @@ def start_as_its_unit_says(relay, root, role, name):
     return root.start(relay, role, command, user=f"{unit['User']}:{unit['Group']}")
 
 
+@pytest.mark.slow
+@needs_debian_root
 def test_a_host_with_the_package_passes_messages_on_and_without_it_is_as_before(root, relay, package):
     before = root.files()
     passwd = (root / "/etc/passwd").read_text()
@@ -142,6 +139,8 @@ def test_a_host_with_the_package_passes_messages_on_and_without_it_is_as_before(
 SERVICES = ["aphlict-master", "aphlict-repeater@1", "aphlict-repeater@2"]
 
 
+@pytest.mark.slow
+@needs_debian_root
 def test_systemd_starts_reloads_and_stops_the_services_and_they_go_with_the_package(root, relay, package):
     (root / "/tmp" / package.name).write_bytes(package.read_bytes())
     root.install("systemd", "systemd-sysv", "dbus", f"/tmp/{package.name}")

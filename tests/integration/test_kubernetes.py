@@ -29,6 +29,9 @@ def kustomize(overlay, folder):
     """The objects of an overlay, with a secret as docs/deploying.md has it made."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed, and so nobody here can put an overlay together")
+    version = json.loads(subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True).stdout)["clientVersion"]
+    if (int(version["major"]), int(version["minor"].rstrip("+"))) < (1, 21):
+        pytest.skip(f"kubectl {version['gitVersion']} is too old: docs/deploying.md asks for 1.21")
     copy = folder / "kubernetes"
     shutil.copytree(FOLDER, copy, dirs_exist_ok=True)
     (copy / "overlays" / overlay / "secret").write_text("0123456789abcdef0123456789abcdef\n")
@@ -203,7 +206,10 @@ def test_only_repeaters_reach_the_feed(cluster):
 def fetch_schemas(folder):
     shutil.copytree(Path(__file__).with_name("kubernetes"), folder, dirs_exist_ok=True)
     quietly = ["--no-package-lock", "--no-audit", "--no-fund", "--silent"]
-    done = subprocess.run(["npm", "install", *quietly], cwd=folder, capture_output=True, text=True, timeout=300)
+    try:
+        done = subprocess.run(["npm", "install", *quietly], cwd=folder, capture_output=True, text=True, timeout=100)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm cannot install the schemas: no answer in 100 s")
     if done.returncode != 0:
         pytest.skip(f"npm cannot install the schemas: {done.stderr.strip()[-200:]}")
 

@@ -161,6 +161,7 @@ def test_every_command_of_the_way_over_and_back(hosts):
                 ]
             elif command == "systemctl reload aphlict-master":
                 assert master.ask("aphlict-master", "check", "--client", "ws://127.0.0.1:22280/")[0] == 1  # it is closed
+                assert "22282" in (hosts.roots[MASTER] / "/etc/aphlict-relay/master.json").read_text()
                 hosts.check_a_message_arrives(f"ws://{NOTIFY}:22280/")
             elif command.endswith("aphlict start"):
                 assert master.states("aphlict", "aphlict-master") == ["active", "inactive"]

@@ -311,7 +311,9 @@ def test_a_repeater_keeps_no_state(relay):
 def test_a_full_disk_is_answered_507_and_loses_nothing_that_was_answered_200(relay, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"nobody here can mount a small file system: {mounted.stderr.strip()}")
     try:
         master = relay.master(f"--state={disk}/state")
         client = relay.client(master, subscribe=[PHID])

@@ -55,7 +55,7 @@ class Master : public node::Application, private node::Role, private admin::Publ
   void Report() override {}  // nobody is above
   void OnTick() override { cluster_.Expire(); }
   bool flushed() const override { return cluster_.flushed(); }
-  void Stop() override { cluster_.SetPeers({}, nullptr, {}); }
+  void Stop() override { cluster_.Stop(); }
   void OnSettings() override;
   Time heard() const override { return Now(); }
   std::string own_epoch() const override { return numbering_.epoch(); }

@@ -22,7 +22,15 @@ void PushCluster::SetPeers(const std::vector<http::Url>& urls, std::shared_ptr<c
       peers.push_back(std::move(*same));
     }
   }
+  for (const auto& peer : peers_) {
+    if (peer) peer->GiveUp("it is a peer no more");
+  }
   peers_ = std::move(peers);
+}
+
+void PushCluster::Stop() {
+  for (const auto& peer : peers_) peer->GiveUp("this master stops");
+  peers_.clear();
 }
 
 bool PushCluster::HasBeenHere(std::string_view body, int depth) const {

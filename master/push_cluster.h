@@ -31,6 +31,9 @@ class PushCluster {
   void SetPeers(const std::vector<http::Url>& urls, std::shared_ptr<const net::TlsContext> tls,
                 const PushLimits& limits);
 
+  // What waits is given up.
+  void Stop();
+
   bool empty() const { return peers_.empty(); }
   // Whether a message that has come from a peer has been at this node before. `depth`: of its JSON, at most.
   bool HasBeenHere(std::string_view body, int depth) const;

@@ -1,5 +1,6 @@
 #include "master/push_peer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/backoff.h"
@@ -9,7 +10,7 @@ namespace aphlict::master {
 
 namespace {
 
-constexpr Duration kConnectTime = seconds(3);
+constexpr Duration kConnectTime = seconds(15);  // for the name and all addresses together
 constexpr Duration kAnswerTime = seconds(15);
 // Node.js, which Aphlict runs on, closes a connection that was idle for 5 s.
 constexpr Duration kIdleTime = seconds(4);
@@ -20,6 +21,7 @@ constexpr std::size_t kOverhead = 256;
 
 // Answers that another attempt may change: the peer is about to stop, is full, or does not let this node in.
 bool IsWorthAnotherAttempt(int status) {
+  if (status == 501 || status == 505) return false;
   return status >= 500 || status == 401 || status == 403 || status == 408 || status == 429;
 }
 
@@ -41,40 +43,129 @@ PushPeer::PushPeer(net::Loop& loop, const http::Url& url, std::shared_ptr<const 
       log_(log),
       random_(RandomSeed()),
       deadline_(loop, [this] { OnDeadline(); }),
-      retry_(loop, [this] { Go(); }) {}
+      retry_(loop, [this] { Go(); }),
+      resume_(loop, [this] {
+        due_ = true;
+        Go();
+      }) {}
 
 PushPeer::~PushPeer() = default;
 
 void PushPeer::Change(std::shared_ptr<const net::TlsContext> tls, const PushLimits& limits) {
   limits_ = limits;
+  Trim();
+  Expire();
   if (tls == tls_) return;
   tls_ = std::move(tls);
-  if (!dialer_) return;
-  StopDialing();  // it has the old one
+  if (dialer_) StopDialing();  // it has the old one
+  if (sending_) {
+    outdated_ = true;
+  } else {
+    LetGo();
+  }
   Go();
 }
 
+void PushPeer::GiveUp(std::string_view reason) {
+  if (queued_ > 0) Dropped(queued_, reason);
+}
+
 void PushPeer::Push(PushCopy copy) {
+  ++queued_;
   queued_bytes_ += copy.size() + kOverhead;
-  queue_.push_back(std::move(copy));
-  std::size_t dropped = 0;
-  for (; queued_bytes_ > limits_.bytes && queue_.size() > first_waiting() + 1; ++dropped) Erase(first_waiting());
-  if (dropped > 0) Dropped(dropped, "more wait than `history.bytes`");
+  std::deque<PushCopy>& waiting = WaitingFor(copy.target);
+  waiting.push_back(std::move(copy));
+  Trim();
   Go();
+}
+
+std::deque<PushCopy>& PushPeer::WaitingFor(const std::string& target) {
+  const auto put_off = put_off_.find(target);
+  return put_off == put_off_.end() ? queue_ : put_off->second.waiting;
+}
+
+void PushPeer::Forget(const PushCopy& copy) {
+  --queued_;
+  queued_bytes_ -= copy.size() + kOverhead;
+}
+
+void PushPeer::DropFirst(std::deque<PushCopy>& waiting) {
+  Forget(waiting.front());
+  waiting.pop_front();
+}
+
+// What was put off goes first.
+void PushPeer::Trim() {
+  std::size_t dropped = 0;
+  const auto drop_of = [&](std::deque<PushCopy>& waiting, std::size_t kept) {
+    for (; queued_bytes_ > limits_.bytes && waiting.size() > kept; ++dropped) DropFirst(waiting);
+  };
+  if (queued_bytes_ > limits_.bytes) {
+    for (auto& [target, put_off] : put_off_) drop_of(put_off.waiting, 0);
+    drop_of(queue_, 1);
+  }
+  if (dropped > 0) Dropped(dropped, "more wait than `history.bytes`");
 }
 
 void PushPeer::Expire() {
   const Time oldest = Now() - limits_.age;
   std::size_t dropped = 0;
-  for (; queue_.size() > first_waiting() && queue_[first_waiting()].accepted < oldest; ++dropped) {
-    Erase(first_waiting());
-  }
+  const auto drop_of = [&](std::deque<PushCopy>& waiting) {
+    for (; !waiting.empty() && waiting.front().accepted < oldest; ++dropped) DropFirst(waiting);
+  };
+  drop_of(queue_);
+  for (auto& [target, put_off] : put_off_) drop_of(put_off.waiting);
+  std::erase_if(put_off_, [&](const auto& each) {
+    return each.second.waiting.empty() && !(sending_ && sending_->target == each.first);
+  });
   if (dropped > 0) Dropped(dropped, "they have waited for longer than `history.seconds`");
 }
 
+std::optional<PushCopy> PushPeer::Next() {
+  const auto take = [](std::deque<PushCopy>& waiting) {
+    PushCopy copy = std::move(waiting.front());
+    waiting.pop_front();
+    return copy;
+  };
+  if (due_) {
+    const Time now = Now();
+    for (auto& [target, put_off] : put_off_) {
+      if (put_off.until <= now && !put_off.waiting.empty()) return take(put_off.waiting);
+    }
+    due_ = false;
+    ScheduleResume();
+  }
+  while (!queue_.empty()) {
+    PushCopy copy = take(queue_);
+    const auto put_off = put_off_.find(copy.target);
+    if (put_off == put_off_.end()) return copy;
+    put_off->second.waiting.push_back(std::move(copy));
+  }
+  return std::nullopt;
+}
+
+void PushPeer::PutOffUntilLater(PushCopy copy) {
+  PutOff& put_off = put_off_[copy.target];
+  put_off.until = Now() + BackoffDelay(++put_off.failures, kMaxDelay, random_);
+  put_off.waiting.push_front(std::move(copy));
+  ScheduleResume();
+}
+
+void PushPeer::ScheduleResume() {
+  std::optional<Time> first;
+  for (const auto& [target, put_off] : put_off_) {
+    if (!put_off.waiting.empty() && (!first || put_off.until < *first)) first = put_off.until;
+  }
+  if (first) resume_.Start(std::max<Duration>(Duration::zero(), *first - Now()));
+}
+
 void PushPeer::Go() {
-  if (queue_.empty() || sent_ || dialer_ || retry_.active()) return;
-  if (stream_) return Send();
+  if (sending_ || dialer_ || retry_.active()) return;
+  if (stream_) {
+    if (std::optional<PushCopy> copy = Next()) Send(std::move(*copy));
+    return;
+  }
+  if (queue_.empty() && !due_) return;
   dialer_ = std::make_unique<net::Dialer>(loop_, url_.host, url_.port, url_.secure() ? tls_.get() : nullptr,
                                           [this](Result<net::StreamPtr> stream) { OnStream(std::move(stream)); });
   deadline_.Start(kConnectTime);
@@ -95,8 +186,7 @@ void PushPeer::OnStream(Result<net::StreamPtr> stream) {
   Go();
 }
 
-void PushPeer::Send() {
-  const PushCopy& copy = queue_.front();
+void PushPeer::Send(PushCopy copy) {
   stream_->Write("POST " + copy.target + " HTTP/1.1\r\nHost: " + url_.authority() +
                  "\r\nUser-Agent: aphlict-relay/" APHLICT_RELAY_VERSION
                  "\r\nContent-Type: application/json\r\nContent-Length: " +
@@ -105,24 +195,24 @@ void PushPeer::Send() {
   stream_->Write(copy.between);
   stream_->Write(copy.after);
   parser_ = std::make_unique<http::ResponseParser>(http::ParserLimits{.body_bytes = kMaxAnswer});
-  sent_ = true;
+  sending_ = std::move(copy);
   deadline_.Start(kAnswerTime);
 }
 
 void PushPeer::OnBytes(std::string_view bytes) {
-  if (!sent_) return LetGo();  // nobody has asked anything
+  if (!sending_) return LetGo();  // nobody has asked anything
   const auto taken = parser_->Feed(bytes);
   if (!taken) return Fail("the answer is not HTTP: " + taken.error().text);
   if (parser_->complete()) OnAnswer(parser_->keep_alive() && *taken == bytes.size());
 }
 
 void PushPeer::OnReadEnd() {
-  if (sent_ && parser_->End()) return OnAnswer(false);
+  if (sending_ && parser_->End()) return OnAnswer(false);
   OnEnd("end of stream");
 }
 
 void PushPeer::OnEnd(const std::string& reason) {
-  if (!sent_) return LetGo();
+  if (!sending_) return LetGo();
   // A connection that was idle may have been closed by the peer just when it was used again.
   if (used_before_ && !parser_->started()) {
     LetGo();
@@ -133,9 +223,25 @@ void PushPeer::OnEnd(const std::string& reason) {
 
 void PushPeer::OnAnswer(bool keep) {
   const int status = parser_->head().status;
-  if (IsWorthAnotherAttempt(status)) return Fail("answered " + std::to_string(status));
-  const bool taken = status >= 200 && status < 300;
-  if (taken) {
+  PushCopy copy = std::move(*sending_);
+  sending_.reset();
+  failures_ = 0;
+  used_before_ = true;
+  deadline_.Start(kIdleTime);
+  if (!keep || outdated_) LetGo();
+  if (IsWorthAnotherAttempt(status)) {
+    CountFailure("answered " + std::to_string(status));
+    PutOffUntilLater(std::move(copy));
+    return Go();
+  }
+  Forget(copy);
+  if (const auto put_off = put_off_.find(copy.target); put_off != put_off_.end()) {
+    put_off->second.failures = 0;
+    put_off->second.until = Time();
+    due_ = true;
+    if (put_off->second.waiting.empty()) put_off_.erase(put_off);
+  }
+  if (status >= 200 && status < 300) {
     ++counters_.taken;
     fingerprint_ = FingerprintIn(parser_->body());
   } else {
@@ -146,36 +252,35 @@ void PushPeer::OnAnswer(bool keep) {
       log_.Warning("push_refused", {{"peer", url_.authority()}, {"status", status}, {"suppressed", suppressed}});
     }
   }
-  failures_ = 0;
-  sent_ = false;
-  Erase(0);
-  used_before_ = true;
-  deadline_.Start(kIdleTime);
-  if (!keep) LetGo();
   Go();
 }
 
 void PushPeer::OnDeadline() {
   if (dialer_) {
     StopDialing();
-    return Fail("no connection within 3 s");
+    return Fail("no connection within 15 s");
   }
-  if (sent_) return Fail("no answer within 15 s");
+  if (sending_ && stream_->unsent() > 0 && Now() - stream_->last_progress() < kAnswerTime) {
+    return deadline_.Start(kAnswerTime);  // it is still on its way
+  }
+  if (sending_) return Fail("no answer within 15 s");
   LetGo();
 }
 
 void PushPeer::Fail(const std::string& reason) {
   LetGo();
+  CountFailure(reason);
+  retry_.Start(BackoffDelay(++failures_, kMaxDelay, random_));
+}
+
+void PushPeer::CountFailure(const std::string& reason) {
   fingerprint_.clear();
-  ++failures_;
   ++counters_.failures;
   std::int64_t suppressed = 0;
   if (fail_limiter_.Allow(Seconds(Now()), &suppressed)) {
-    log_.Warning(
-        "push_failed",
-        {{"peer", url_.authority()}, {"reason", reason}, {"waiting", queue_.size()}, {"suppressed", suppressed}});
+    log_.Warning("push_failed",
+                 {{"peer", url_.authority()}, {"reason", reason}, {"waiting", queued_}, {"suppressed", suppressed}});
   }
-  retry_.Start(BackoffDelay(failures_, kMaxDelay, random_));
 }
 
 void PushPeer::Dropped(std::size_t count, std::string_view reason) {
@@ -187,15 +292,14 @@ void PushPeer::Dropped(std::size_t count, std::string_view reason) {
   }
 }
 
-void PushPeer::Erase(std::size_t place) {
-  queued_bytes_ -= queue_[place].size() + kOverhead;
-  queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(place));
-}
-
 void PushPeer::LetGo() {
   stream_.reset();
-  sent_ = false;
+  outdated_ = false;
   deadline_.Stop();
+  if (!sending_) return;
+  std::deque<PushCopy>& waiting = WaitingFor(sending_->target);
+  waiting.push_front(std::move(*sending_));
+  sending_.reset();
 }
 
 }  // namespace aphlict::master

@@ -293,6 +293,8 @@ class FileReader {
     if (peer.scheme != "http" && peer.scheme != "https") {
       Problem(key + ".protocol", value, "expected \"http\" or \"https\"");
     }
+    const bool twice = std::find(settings_.cluster.begin(), settings_.cluster.end(), peer) != settings_.cluster.end();
+    if (twice) Problem(key, value, "is listed twice, and would get each message twice");
     settings_.cluster.push_back(std::move(peer));
   }
 

@@ -35,6 +35,8 @@ struct ResponseParser::Impl {
 
   void Next() {
     head = {};
+    framing = {};
+    until_end = false;
     body.Clear();
     grammar.Reset();
     chunks.Reset();
@@ -72,6 +74,8 @@ struct ResponseParser::Impl {
 
   Result<void> OnHeaders(const llhttp_t& parser) {
     head.status = parser.status_code;
+    keep_alive = !head.headers.HasToken("Connection", "close") &&
+                 (parser.http_minor == 1 || head.headers.HasToken("Connection", "keep-alive"));
     if (IsBodiless(head.status)) return {};
     const Result<Framing> checked = CheckFraming(parser.http_minor, head.headers);
     if (!checked) return checked.error();
@@ -79,8 +83,7 @@ struct ResponseParser::Impl {
     until_end = !framing.chunked && head.headers.Count("Content-Length") == 0;
     if (framing.length > limits.body_bytes) return TooLarge();
     if (!Grammar::Agrees(parser, framing)) return BadRequest("the length of the body is ambiguous");
-    keep_alive = !until_end && !head.headers.HasToken("Connection", "close") &&
-                 (parser.http_minor == 1 || head.headers.HasToken("Connection", "keep-alive"));
+    keep_alive = keep_alive && !until_end;
     return {};
   }
 

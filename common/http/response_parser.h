@@ -26,7 +26,7 @@ class ResponseParser {
   // The peer has closed its side, which may be how the body ends. Errors: the response is cut off.
   Result<void> End();
 
-  // Whether any byte of a response has been taken.
+  // Whether any byte of a response has been taken that is not an interim one.
   bool started() const;
   bool complete() const;
   const ResponseHead& head() const;  // REQUIRES: complete().

@@ -1,4 +1,5 @@
-// An outgoing connection: from a host's name to a stream, by way of each of the addresses that the name has.
+// An outgoing connection: from a host's name to a stream, by way of the addresses that the name has, in any order. Each
+// has 3 s, TLS included.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@ class Dialer : private StreamHandler {
   Dialer(Loop& loop, std::string host, std::uint16_t port, const TlsContext* tls, Done done);
 
  private:
+  void OnTimer();
   void Resolve();
   void TryNext();
   void OnConnected() override;
@@ -39,7 +41,7 @@ class Dialer : private StreamHandler {
   std::string reason_;              // why the last one did not do
   StreamPtr stream_;
   Resolver resolver_;
-  Timer next_;
+  Timer next_;  // to be tried, now or when the present one has had its time
 };
 
 }  // namespace aphlict::net

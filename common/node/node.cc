@@ -389,9 +389,10 @@ void Node::EndDrain() {
 
 void Node::ListenForClientsAgain() {
   if (!clients_ || !ShouldListen(config::ServerType::kClient) || clients_->http().listening()) return;
-  if (auto listening = Listen(config::ServerType::kClient); !listening) {
-    log_.Error("client_port_failed", {{"reason", listening.error().text}});
-  }
+  const auto listening = Listen(config::ServerType::kClient);
+  std::string problem = listening ? "" : listening.error().text;
+  if (!listening && problem != client_port_problem_) log_.Error("client_port_failed", {{"reason", problem}});
+  client_port_problem_ = std::move(problem);
 }
 
 void Node::CheckDrained() {

@@ -188,6 +188,7 @@ class Node : private admin::StatusSource, private history::History::Observer {
   bool serving_ = false;  // the ports of operators and repeaters are open
   bool opened_ = false;   // and that of the browsers has been opened
   std::function<void()> on_opened_;
+  std::string client_port_problem_;  // that was logged last, while it lasts
   bool draining_ = false;
   Time drain_until_{};
   std::function<void()> drained_;

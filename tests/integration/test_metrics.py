@@ -494,7 +494,7 @@ def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay
     rounds = 30
     numbered = [message(PHID, number=f"{number:03}") for number in range(rounds)]
     size = len(frame_to_client(numbered[0]))
-    readers = [threading.Thread(target=crowd.read_until_all_have, args=[size * rounds, DEADLINE]) for crowd in crowds]
+    readers = [threading.Thread(target=crowd.read_until_all_have, args=[size * rounds, 3 * DEADLINE]) for crowd in crowds]
     for reader in readers:
         reader.start()
     truths, tellings = [], []  # when, then the least and the most that it was, or what it was said to be
@@ -527,6 +527,7 @@ def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay
     assert not fair or any(0 < min(deliveries) < rounds * clients for _, deliveries, _ in tellings)
     for reader in readers:
         reader.join()
+    assert {count for crowd in crowds for count in crowd.received.values()} == {size * rounds}
     total = (clients, clients + guests, rounds * clients)
     master.wait_for_status(lambda status: sums(status) == total, "all are told of")
     metrics = master.metrics()

@@ -63,7 +63,7 @@ def test_nothing_of_other_tenants_travels(relay, tree):
     client.settle()
     assert len(client.messages) == 1
     for node, expected in ((tree.middle, 3), (tree.direct, 3), (tree.leaf, 3), (tree.cats_only, 1)):
-        assert node.metrics()["messages_in_total"] == expected
+        node.wait_for_metrics(lambda each, n=expected: each["messages_in_total"] == n, f"{expected} messages")
     assert (dogs.metrics()["feed_messages_total"], cats.metrics()["feed_messages_total"]) == (4, 2)
 
 

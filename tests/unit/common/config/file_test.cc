@@ -326,6 +326,7 @@ TEST_CASE("push peers are read as Aphlict's file has them") {
   CHECK(problem(R"({"host": "h", "protocol": "ftp"})") ==
         R"(cluster[0].protocol: expected "http" or "https" (line 1))");
   CHECK(problem(R"({"host": "h", "prot": "http"})").starts_with("cluster[0].prot: unknown key"));
+  CHECK(problem(R"({"host": "h"}, {"host": "h", "port": 22281})").starts_with("cluster[1]: is listed twice"));
 }
 
 TEST_CASE("a value that is null is a value that is not set") {

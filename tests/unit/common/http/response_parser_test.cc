@@ -49,6 +49,8 @@ TEST_CASE("a connection may be used again unless the peer says not, or has not s
   CHECK(Read("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx") == "200 x close");
   CHECK(Read("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx") == "200 x close");
   CHECK(Read("HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: Keep-Alive\r\n\r\nx") == "200 x");
+  CHECK(Read("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n") == "204  close");
+  CHECK(Read("HTTP/1.0 304 Not Modified\r\n\r\n") == "304  close");
 }
 
 TEST_CASE("interim responses are passed over") {

@@ -9,8 +9,8 @@
 
 namespace aphlict {
 
-// Full jitter: after a random time of up to 100 ms, and each time up to twice as much, at most `most`, so that many that
-// were lost together do not come back together. At once where nothing has failed.
+// Full jitter: after a random time of up to 100 ms, and each time up to twice as much, at most `most`, so that many
+// that were lost together do not come back together. At once where nothing has failed.
 inline Duration BackoffDelay(int failures, Duration most, RandomGenerator& random) {
   constexpr Duration kFirst = milliseconds(100);
   if (failures <= 0) return Duration::zero();

@@ -491,6 +491,7 @@ def test_the_sums_follow_by_an_interval_for_each_level_while_messages_flow(relay
     master, _, leaves = tree_of_seven(relay)
     crowds = crowds_on(relay, leaves)
     clients, guests = sum(len(crowd.received) for crowd in crowds), 100
+    master.wait_for_status(lambda status: sums(status)[0] == clients, "all are told of")
     rounds = 30
     numbered = [message(PHID, number=f"{number:03}") for number in range(rounds)]
     size = len(frame_to_client(numbered[0]))

@@ -56,6 +56,16 @@ class MetricsWriter {
     for (std::size_t i = 0; i < list.size(); ++i) sample(list[i], i);
   }
 
+  // What writes a metric with a sample for each of a list, whose label is its place in it.
+  template <class List>
+  auto ByPlace(const List& list, std::string_view label) {
+    return [this, &list, label](Type type, std::string_view name, std::string_view help, auto value) {
+      Each(type, name, help, list, [&](const auto& element, std::size_t i) {
+        out_.Sample(value(element), {{label, std::to_string(i)}});
+      });
+    };
+  }
+
   void WriteNode() {
     Begin(Type::kInfo, "build", "The version and the role of this node.");
     out_.Sample(std::uint64_t{1}, {{"version", node_.tree.own().version}, {"role", node_.role}});
@@ -141,11 +151,7 @@ class MetricsWriter {
   }
 
   void WriteUpstreams() {
-    const auto each = [&](Type type, std::string_view name, std::string_view help, auto value) {
-      Each(type, name, help, node_.upstreams, [&](const UpstreamStatus& upstream, std::size_t i) {
-        out_.Sample(value(upstream), {{"upstream", std::to_string(i)}});
-      });
-    };
+    const auto each = ByPlace(node_.upstreams, "upstream");
     using Upstream = const UpstreamStatus&;
     each(Type::kGauge, "upstream_connected", "Whether a node of this group of upstreams is followed.",
          [](Upstream upstream) { return std::uint64_t{upstream.connected}; });
@@ -165,11 +171,7 @@ class MetricsWriter {
   }
 
   void WritePeers() {
-    const auto each = [&](Type type, std::string_view name, std::string_view help, auto value) {
-      Each(type, name, help, node_.peers, [&](const PeerStatus& peer, std::size_t i) {
-        out_.Sample(value(peer), {{"peer", std::to_string(i)}});
-      });
-    };
+    const auto each = ByPlace(node_.peers, "peer");
     using Peer = const PeerStatus&;
     each(Type::kGauge, "push_waiting_messages", "Messages that wait for a push peer, or for its answer.",
          [](Peer peer) { return peer.waiting; });

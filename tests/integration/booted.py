@@ -26,7 +26,6 @@ class Booted:
             [*words, "--boot"], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, preexec_fn=ends_with_the_tests
         )
         self._enter = []
-        self._ended = False
         try:
             wait_until(self._is_up, "systemd is up", deadline=60)
         except AssertionError as error:  # before anything of ours is asked for
@@ -79,12 +78,11 @@ class Booted:
         return self.ask("systemctl", "is-active", *services)[1].split()
 
     def close(self):
-        if not self._ended and self._process.poll() is None:
+        if self._process.poll() is None:
             self._process.terminate()  # which it passes on as an order to power off
             try:
                 self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._ended = True
         self._log.close()

@@ -142,6 +142,13 @@ def publish_target(instance=None):
     return "/" if instance is None else "/?instance=" + urllib.parse.quote(instance, safe="")
 
 
+def nodes_below(status):
+    """The entries of a status's `repeaters` and of theirs, each as often as it is listed."""
+    for node in status["repeaters"]:
+        yield node
+        yield from nodes_below(node)
+
+
 # --- processes ---------------------------------------------------------------------------------------------
 
 LOG_FIELD = re.compile(r'([\w.]+)=("(?:[^"\\]|\\.)*"|\S*)')

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from relay import DEADLINE, ROOT, TEXT, Stopwatch, frame, is_sanitized, message, unused_port, wait_until
+from relay import DEADLINE, ROOT, TEXT, Stopwatch, frame, is_sanitized, message, nodes_below, unused_port, wait_until
 from test_feed import Follower
 from test_load import Crowd, frame_to_client
 
@@ -400,15 +400,7 @@ def test_instances_of_the_configuration_are_labels_and_no_others(relay, master):
 
 def all_figures(status):
     """Of each node once, by its id."""
-    figures = {status["fingerprint"]: status["figures"]}
-
-    def add(nodes):
-        for node in nodes:
-            figures[node["id"]] = node["figures"]
-            add(node["repeaters"])
-
-    add(status["repeaters"])
-    return figures
+    return {status["fingerprint"]: status["figures"], **{node["id"]: node["figures"] for node in nodes_below(status)}}
 
 
 def sums(status):

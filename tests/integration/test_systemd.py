@@ -1,6 +1,7 @@
 """deploy/systemd as `meson install` installs it: systemd's word on the units, the nodes that they start, and the rest."""
 
 import fnmatch
+import functools
 import getpass
 import grp
 import os
@@ -22,6 +23,7 @@ PHID = "PHID-USER-1"
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
+@functools.cache
 def why_no_network():
     """Why nobody here can have a network with settings of its own; empty where one can."""
     done = subprocess.run(["unshare", "--net", "sysctl", "-qw", "net.core.somaxconn=1000"], capture_output=True, text=True)

@@ -2,7 +2,7 @@
 
 import released
 from lab import ADMIN, CLIENT, FEED, Loopback
-from relay import wait_until
+from relay import nodes_below, wait_until
 from scenarios import scenario
 
 RATE = 100
@@ -10,15 +10,7 @@ RATE = 100
 
 def nodes_of(status):
     """The version of each node of the tree, by its name."""
-    versions = {status["name"]: status["relay.version"]}
-
-    def add(below):
-        for node in below:
-            versions[node["name"]] = node["version"]
-            add(node["repeaters"])
-
-    add(status["repeaters"])
-    return versions
+    return {status["name"]: status["relay.version"], **{node["name"]: node["version"] for node in nodes_below(status)}}
 
 
 def upgrade(trial, order):

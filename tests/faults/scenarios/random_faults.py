@@ -4,18 +4,25 @@ import heapq
 import time
 
 from lab import wait
+from publisher import PATIENCE
 from relay import wait_until
 from scenarios import scenario
 
 MOST_AT_ONCE = 4
 CALM_AFTER = 15  # seconds of faults, after which everybody catches up: nobody is cut off for as long as history lasts
+# Seconds between the end of one master's fault and the next one's begin: whoever began to wait for the one in the last
+# moment of its fault, and goes to the other for an answer, still finds it well.
+BETWEEN_MASTERS = PATIENCE + 0.5
 
 
 def faults_of_members(trial, members, kinds):
     """(what, target, begin, end) for each fault that a member can have."""
 
     def kill(member):
-        return member.kill, member.start
+        return member.kill, lambda: start(member)
+
+    def start(member):
+        member.start().wait_until_it_listens("admin")  # so that the fault ends when it says so
 
     def freeze(member):
         return member.freeze, member.thaw
@@ -63,7 +70,7 @@ def random_faults(trial):
     end = time.monotonic() + 60 * (trial.minutes or (10 if trial.long else 0.25))
     count = 0
     while time.monotonic() < end:
-        count += one_round(trial, one_master_at_a_time, others, min(CALM_AFTER, end - time.monotonic()))
+        count += one_round(trial, masters, one_master_at_a_time, others, min(CALM_AFTER, end - time.monotonic()))
         trial.fault_ended()
         for member in (*masters, *middles, *leaves):
             member.wait_until_it_listens("admin")
@@ -77,20 +84,24 @@ def random_faults(trial):
         trial.check(not member.events("gap"), f"{member} was told of a gap")
 
 
-def one_round(trial, masters_faults, others, seconds):
+def one_round(trial, masters, masters_faults, others, seconds):
     """Faults for some seconds, all of which end with it. Returns how many."""
     dice = trial.random
     begin = time.monotonic()
     ending = []  # heap of (when, number, what, target, end)
     suffering = set()
+    masters_are_well_since = begin
     count = 0
 
     def end_those_before(moment):
+        nonlocal masters_are_well_since
         while ending and ending[0][0] <= moment:
             when, _, what, target, end = heapq.heappop(ending)
             wait(max(0, when - time.monotonic()))
             end()
             suffering.discard(str(target))
+            if target in masters:
+                masters_are_well_since = when  # as planned: what is drawn must not depend on the clock
             trial.say(f"    {target}: {what} ends")
 
     next_at = begin
@@ -103,7 +114,9 @@ def one_round(trial, masters_faults, others, seconds):
         from_masters = dice.random() < 0.2
         what, target, start, end = dice.choice(masters_faults if from_masters else others)
         lasts = dice.uniform(0.1, 5)
-        if from_masters and any(name.startswith("master") for name in suffering):
+        if from_masters and any(str(master) in suffering for master in masters):
+            continue
+        if from_masters and next_at < masters_are_well_since + BETWEEN_MASTERS:
             continue
         if str(target) in suffering or len(ending) >= MOST_AT_ONCE:
             continue

@@ -1,5 +1,6 @@
 #include "master/publish.h"
 
+#include <cstddef>
 #include <utility>
 
 #include "common/json/reader.h"
@@ -7,6 +8,8 @@
 namespace aphlict::master {
 
 namespace {
+
+constexpr std::size_t kUsualSubscribers = 512;  // bytes: a dozen PHIDs, each 30 and its size
 
 // Looks at the members of the outermost object, and passes over all that is deeper.
 class PublishReader : public json::Events {
@@ -52,6 +55,7 @@ class PublishReader : public json::Events {
   bool StartArray() override {
     if (depth_ == 1 && key_ == Member::kSubscribers) {
       in_subscribers_ = has_subscribers_ = true;
+      publish_.subscribers.Reserve(kUsualSubscribers);
     } else {
       Misfit("a list");
     }

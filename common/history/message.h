@@ -22,6 +22,7 @@
 // clients it goes to; a repeater forwards the buffer that it received, with only `accepted` written anew.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,6 +43,8 @@ class SubscriberList {
     for (const std::string& subscriber : subscribers) Add(subscriber);
   }
 
+  // Takes memory for as many bytes at once.
+  void Reserve(std::size_t bytes) { encoded_.reserve(bytes); }
   void Add(std::string_view subscriber) {
     AppendBigEndian(encoded_, static_cast<std::uint32_t>(subscriber.size()));
     encoded_.append(subscriber);

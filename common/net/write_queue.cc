@@ -15,7 +15,7 @@ void WriteQueue::Push(SharedBytes slice, SpareChunks& spare) {
     first_ = std::move(slice);
     return;
   }
-  if (!chunks_ || last_->end == Chunk::kSlots) {
+  if (!chunks_ || chunks_->last->end == Chunk::kSlots) {
     std::unique_ptr<Chunk> chunk;
     if (spare.empty()) {
       chunk = std::make_unique<Chunk>();
@@ -23,11 +23,12 @@ void WriteQueue::Push(SharedBytes slice, SpareChunks& spare) {
       chunk = std::move(spare.back());
       spare.pop_back();
     }
-    Chunk* added = chunk.get();
-    (chunks_ ? last_->next : chunks_) = std::move(chunk);
-    last_ = added;
+    Chunk* const added = chunk.get();
+    (chunks_ ? chunks_->last->next : chunks_) = std::move(chunk);
+    chunks_->last = added;
   }
-  last_->slots[last_->end++] = std::move(slice);
+  Chunk& last = *chunks_->last;
+  last.slots[last.end++] = std::move(slice);
 }
 
 void WriteQueue::Consume(std::size_t bytes, SpareChunks& spare) {
@@ -43,6 +44,7 @@ void WriteQueue::Consume(std::size_t bytes, SpareChunks& spare) {
     if (&front == &first_ || ++chunks_->begin < chunks_->end) continue;
     std::unique_ptr<Chunk> spent = std::move(chunks_);
     chunks_ = std::move(spent->next);
+    if (chunks_) chunks_->last = spent->last;
     spent->begin = spent->end = 0;
     if (spare.size() < kMostSpare) spare.push_back(std::move(spent));
   }

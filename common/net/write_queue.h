@@ -21,6 +21,7 @@ class WriteQueue {
     SharedBytes slots[kSlots];
     std::uint16_t begin = 0;
     std::uint16_t end = 0;
+    Chunk* last = nullptr;  // of the list, in its first
     std::unique_ptr<Chunk> next;
   };
   using SpareChunks = std::vector<std::unique_ptr<Chunk>>;
@@ -49,7 +50,6 @@ class WriteQueue {
 
   SharedBytes first_;              // before all chunks; empty where there are some, it may have been sent
   std::unique_ptr<Chunk> chunks_;  // the first of a list
-  Chunk* last_ = nullptr;
   std::uint32_t bytes_ = 0;
 };
 

@@ -50,8 +50,10 @@ std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const s
   // Whoever publishes and is no page may call this host as it likes, as Phabricator does. A page cannot leave Origin
   // out of a POST (Fetch standard, "append a request `Origin` header"), and publishes by no name that others could
   // have.
-  const bool checked = right == Right::kPublish ? headers.Find("Origin").has_value() : asker.local.is_loopback();
-  if (const auto header = headers.Find("Host"); header && checked) {
+  const auto is_checked = [&] {
+    return right == Right::kPublish ? headers.Find("Origin").has_value() : asker.local().is_loopback();
+  };
+  if (const auto header = headers.Find("Host"); header && is_checked()) {
     const std::string host = HostOf(*header);
     if (!IsOwnHost(host, names) && !IsOwnHost(host, access.hosts)) {
       return Denial{server::Refusal::kHost, "\"" + host +
@@ -60,12 +62,14 @@ std::optional<Denial> Deny(const Access& access, const Secrets* secrets, const s
     }
   }
   const auto& allowed = access.allow[static_cast<std::size_t>(right)];
-  if (!allowed || net::AnyContains(*allowed, asker.peer)) return std::nullopt;
+  if (!allowed) return std::nullopt;
+  const net::Address peer = asker.peer();
+  if (net::AnyContains(*allowed, peer)) return std::nullopt;
   const std::string what(kRightNames[static_cast<std::size_t>(right)]);
   if (token) return Denial{server::Refusal::kSecret, "the token is not this node's, and " + what + " needs one here"};
-  return Denial{server::Refusal::kNetwork,
-                what + " is not for " + asker.peer.host() +
-                    (secrets != nullptr ? "; a token opens it (Authorization: Bearer)" : "")};
+  return Denial{
+      server::Refusal::kNetwork,
+      what + " is not for " + peer.host() + (secrets != nullptr ? "; a token opens it (Authorization: Bearer)" : "")};
 }
 
 }  // namespace aphlict::admin

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,11 +39,12 @@ struct Access {
   std::vector<Right> open() const;
 };
 
-// A request as far as access is concerned. Borrows everything.
+// A request as far as access is concerned. Borrows everything. Addresses are looked up, which costs a system call, only
+// where something depends on them: what Phabricator publishes, as a rule, needs none.
 struct Asker {
   const http::RequestHead& head;
-  const net::Address& peer;   // who asks
-  const net::Address& local;  // where
+  std::function<net::Address()> peer;   // who asks
+  std::function<net::Address()> local;  // where
 };
 
 struct Denial {

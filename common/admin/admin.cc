@@ -63,8 +63,8 @@ void Admin::SetOptions(const Options& options) {
 }
 
 void Admin::OnHead(const server::RequestStart& request) {
-  const net::Address peer = http_.AddressOf(request.connection);
-  const net::Address local = http_.LocalAddressOf(request.connection);
+  const auto peer = [&] { return http_.AddressOf(request.connection); };
+  const auto local = [&] { return http_.LocalAddressOf(request.connection); };
   const auto denial = Deny(access_[request.port], options_.secrets.get(), names_, {request.head, peer, local});
   if (denial) http_.Refuse(request.connection, denial->refusal, {denial->text, 403});
 }

@@ -80,6 +80,8 @@ class Stream {
   bool spent() const { return ended_ || (read_ended_ && queue_.empty()); }
   // When the kernel last took some of them. Meaningful while unsent() > 0.
   Time last_progress() const { return last_progress_; }
+  // Fetches into the cache what these, and the next write to the socket, will look at.
+  void Prefetch() const { __builtin_prefetch(&queue_); }
   // Asks for one OnDrained().
   void NotifyWhenDrained();
 
@@ -119,8 +121,6 @@ class Stream {
   void Decrypt();
   void WaitToDecrypt();
   void MarkDirty();
-  // Fetches into the cache what Flush() will look at.
-  void Prefetch() const { __builtin_prefetch(&queue_); }
   void Flush();
   void FlushEncrypted();
   std::string_view NextRecord();

@@ -56,6 +56,10 @@ class WebSocketConnection : private net::StreamHandler {
   void ResumeReading();
 
   std::size_t unsent() const { return stream_ ? stream_->unsent() : 0; }
+  // Fetches into the cache what unsent() will look at.
+  void PrefetchStream() const {
+    if (stream_) stream_->Prefetch();
+  }
   Time last_progress() const { return stream_ ? stream_->last_progress() : Time{}; }
   // When bytes last came from the peer.
   Time last_heard() const { return last_heard_; }

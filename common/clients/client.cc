@@ -36,13 +36,12 @@ bool Client::Deliver(const SharedBytes& frame) {
   return connection_.unsent() <= owner_.options_.unsent_bytes;
 }
 
-std::optional<ClientEnd> Client::Check(Time now) {
+std::optional<ClientEnd> Client::Check(Time now, Time heard) {
   const ClientLimits& limits = owner_.options_;
   if (connection_.unsent() > limits.stalled_bytes && now - connection_.last_progress() > limits.stalled_time) {
     return ClientEnd::kUnread;
   }
   // What has come already and waits to be read is in time.
-  const Time heard = owner_.loop_.heard_until();
   if (const Time since = connection_.in_message_since(); since != Time{} && heard - since > limits.command_time) {
     return ClientEnd::kSlowMessage;
   }

@@ -44,7 +44,16 @@ class Client : public Subscriber, private server::WebSocketHandler {
   bool ContinueWork();
 
   // Looks whether the client keeps up, answers, and finishes what it begins. Returns why it is to be cut, if it is.
-  std::optional<ClientEnd> Check(Time now);
+  // `heard`: until when what has come was read (Loop::heard_until()).
+  std::optional<ClientEnd> Check(Time now, Time heard);
+
+  // Fetch into the cache what Check() will look at: first the client, and a while later what that points to.
+  void Prefetch() const {
+    __builtin_prefetch(&owner_);
+    __builtin_prefetch(&connection_);
+    __builtin_prefetch(&last_ping_);
+  }
+  void PrefetchStream() const { connection_.PrefetchStream(); }
 
   void Close(std::uint16_t code, std::string_view reason) { connection_.Close(code, reason); }
   // Forgets the commands that wait.

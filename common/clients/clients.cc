@@ -13,6 +13,7 @@ namespace {
 // The sweep looks at each client once a second, a part of them at a time.
 constexpr Duration kSweepInterval = milliseconds(100);
 constexpr std::size_t kSweepParts = 10;
+constexpr std::size_t kPrefetched = 4;  // that it fetches into the cache before, and as many steps later what they have
 constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);
@@ -324,11 +325,16 @@ void Clients::Sweep() {
   const Time now = Now();
   // After a standstill of this process, what has come meanwhile is read first.
   if (now - std::exchange(swept_, now) > kStandstill) return;
+  const Time heard = loop_.heard_until();
   const std::size_t part = (clients_.size() + kSweepParts - 1) / kSweepParts;
   for (std::size_t i = 0; i < part && !clients_.empty(); ++i) {
     if (sweep_at_ >= clients_.size()) sweep_at_ = 0;
+    // Thousands of clients that do nothing are in no cache.
+    const std::size_t soon = sweep_at_ + kPrefetched;
+    if (soon + kPrefetched < clients_.size()) clients_[soon + kPrefetched]->Prefetch();
+    if (soon < clients_.size()) clients_[soon]->PrefetchStream();
     Client& client = *clients_[sweep_at_];
-    if (const auto end = client.Check(now)) {
+    if (const auto end = client.Check(now, heard)) {
       Cut(client, *end);  // another takes its place
     } else {
       ++sweep_at_;

@@ -26,6 +26,7 @@ class Window:
     cpu: dict
     result: dict
     foreign: float  # CPU that others used meanwhile, in cores
+    seconds: float  # until the servers were quiet
 
 
 class Session:
@@ -36,6 +37,7 @@ class Session:
         self.name = peer_class.name
         self.peer = peer_class(bench)
         self.load = Load(bench.program("tests/bench/aphlict-load"), bench.load_core, bench.log)
+        self.idle = 0.0  # CPU that the servers use in a second of their own accord, where that is not next to nothing
 
     def close(self):
         self.load.stop()
@@ -75,7 +77,7 @@ class Session:
         seconds = time.monotonic() - started
         cpu = {name: after[name] - before[name] for name in after}
         own = sum(each.seconds for each in cpu.values()) + self._own_seconds() - others_before
-        return Window(cpu, result, max(0.0, machine_busy_seconds() - busy_before - own) / seconds)
+        return Window(cpu, result, max(0.0, machine_busy_seconds() - busy_before - own) / seconds, seconds)
 
     def _own_seconds(self):
         """CPU of the benchmark's own processes, the servers left out."""
@@ -83,11 +85,12 @@ class Session:
 
     def settled_cpu(self):
         """The servers' CPU once they have nothing left to do."""
-        last = self.peer.cpu()
+        last, looked = self.peer.cpu(), time.monotonic()
         for _ in range(100):
             time.sleep(0.02)
-            now = self.peer.cpu()
-            if sum(now[name].seconds - last[name].seconds for name in now) < 0.0005:
+            now, before, looked = self.peer.cpu(), looked, time.monotonic()
+            used = sum(now[name].seconds - last[name].seconds for name in now)
+            if used < 0.0005 + 1.5 * self.idle * (looked - before):
                 return now
             last = now
         return last

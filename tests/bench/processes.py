@@ -1,5 +1,6 @@
 """Processes under measurement: started on a core of their own, their CPU and memory read from /proc."""
 
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -18,10 +19,13 @@ class Failed(Exception):
     """A run that has no figure: something was lost, or something did not work at all."""
 
 
-def raise_descriptor_limit():
-    """Children inherit it. Never above the hard limit."""
+def raise_descriptor_limit(most=None):
+    """Children inherit it. Never above the hard limit; with `most`, that is lowered. Says what it is now."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most:
+        hard = min(hard, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 @dataclasses.dataclass
@@ -155,7 +159,8 @@ class Server:
 class Load:
     """A load generator, asked by lines and answering by lines."""
 
-    def __init__(self, binary, core, log):
+    def __init__(self, binary, core, log, name="load"):
+        self.name = name
         self._log = log
         self._process = subprocess.Popen(
             [str(binary)],
@@ -167,14 +172,19 @@ class Load:
         self.pid = self._process.pid
 
     def ask(self, command, **options):
-        line = " ".join([command, *(f"{key}={value}" for key, value in options.items() if value is not None)])
-        try:
-            self._process.stdin.write(line + "\n")
+        self.tell(command, **options)
+        return self.answer()
+
+    def tell(self, command, **options):
+        """Asks, and leaves the answer for answer()."""
+        self._line = " ".join([command, *(f"{key}={value}" for key, value in options.items() if value is not None)])
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(self._line + "\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        self._log(f"load: {line} -> {answer.rstrip()}")
+
+    def answer(self):
+        answer = self._process.stdout.readline()
+        self._log(f"{self.name}: {self._line} -> {answer.rstrip()}")
         if not answer:
             raise Failed("the load generator has ended")
         result = json.loads(answer)
@@ -182,10 +192,15 @@ class Load:
             raise Failed(result["error"])
         return result
 
-    def stop(self):
-        self._process.stdin.close()
+    def hang_up(self):
+        """Lets it end, without waiting for that."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def stop(self, patience=20):
+        self.hang_up()
         try:
-            self._process.wait(20)
+            self._process.wait(patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -42,7 +42,7 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
     return Problem(&Wrongs::garbled, "a message that was not published in this run");
   }
   Message& message = messages_[*sequence - first_sequence_];
-  if (!populations_[client.population].feed && message.group != client.group) {
+  if (!Concerns(message, client)) {
     return Problem(&Wrongs::misdelivered,
                    Format("message %u for group %u reached one of group %u", *sequence, message.group, client.group));
   }
@@ -69,7 +69,7 @@ void Generator::DeliverUnexpected(Client& client, const char* body, std::size_t 
     return Problem(&Wrongs::garbled, Format("message %u differs from what was published", *sequence));
   }
   // Messages that were in flight at once have no order of their own; one that was sent after another's answer does.
-  if (message.answered && order.newest_sent > message.answered_at) {
+  if (message.unanswered == 0 && order.newest_sent > message.answered_at) {
     Problem(&Wrongs::disordered, Format("message %u came after one that was published after it", *sequence));
   }
   order.newest_sent = std::max(order.newest_sent, message.sent);
@@ -88,7 +88,7 @@ void Generator::SkipTo(Client& client, std::uint32_t place, std::uint32_t sequen
 void Generator::Count(Message& message) {
   ++deliveries_;
   if (--message.pending > 0) return;
-  last_progress_ = Now();
+  last_progress_ = last_complete_ = Now();
   latencies_.push_back(static_cast<float>(last_progress_ - message.due) * 1e-3f);
   FinishIfDone(message);
 }

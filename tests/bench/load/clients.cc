@@ -44,7 +44,8 @@ double Generator::OpenClients(std::uint32_t at_once, double timeout) {
 void Generator::StartClient(std::uint32_t index) {
   Client& client = clients_[index];
   const Population& population = populations_[client.population];
-  client.descriptor = StartConnecting(population.address, index);
+  const auto addresses = static_cast<std::uint32_t>(population.addresses.size());
+  client.descriptor = StartConnecting(population.addresses[index % addresses], index / addresses);
   if (population.receive_buffer > 0) {
     const int bytes = static_cast<int>(population.receive_buffer);
     setsockopt(client.descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
@@ -59,7 +60,7 @@ void Generator::CloseClient(std::uint32_t index) {
   Client& client = clients_[index];
   if (client.state == State::kClosed) return;
   if (client.state == State::kOpen) {
-    if (!client.stalled) --order_of(client).clients;
+    CountReader(client, -1);
     if (populations_[client.population].feed) --followers_;
   } else {
     --opening_;
@@ -87,7 +88,7 @@ void Generator::Send(Client& client, std::string_view bytes) {
 void Generator::SendHandshake(Client& client) {
   const Population& population = populations_[client.population];
   const std::string request = "GET " + Replace(population.path, "%G", GroupPhid(client.group)) +
-                              " HTTP/1.1\r\nHost: " + population.address +
+                              " HTTP/1.1\r\nHost: " + population.addresses.front() +
                               "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
                               "Sec-WebSocket-Key: " + kHandshakeKey + "\r\n" +
                               (population.feed ? "Sec-WebSocket-Protocol: aphlict-relay.v1\r\n" : "") + "\r\n";
@@ -109,6 +110,7 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
   std::string frames;
   if (!population.subscribe.empty()) {
     std::string phids = Format(R"("%s")", GroupPhid(client.group).c_str());
+    if (population.everyone) phids += Format(R"(,"%s")", GroupPhid(kEveryone).c_str());
     for (std::uint32_t i = 0; i < population.extra; ++i) {
       phids += Format(R"(,"%s")", UnusedPhid(std::uint64_t{index} * 100'000 + i).c_str());
     }
@@ -122,13 +124,17 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
 void Generator::Opened(Client& client) {
   client.state = State::kOpen;
   --opening_;
-  Order& order = order_of(client);
-  client.next = static_cast<std::uint32_t>(order.sequences.size());
-  if (client.stalled) {
-    poller_.Forget(client.descriptor);
-  } else {
-    ++order.clients;
-  }
+  client.next = static_cast<std::uint32_t>(order_of(client).sequences.size());
+  if (client.stalled) poller_.Forget(client.descriptor);
+  CountReader(client, +1);
+}
+
+// A client that reads is among those that messages for its groups are owed to.
+void Generator::CountReader(const Client& client, int change) {
+  const Population& population = populations_[client.population];
+  if (client.stalled) return;
+  (population.feed ? feed_ : groups_[client.group]).clients += change;
+  if (population.everyone) everyone_.clients += change;
 }
 
 // What followers say each second, in as few bytes as the protocol lets them.
@@ -198,7 +204,10 @@ void Generator::OnClientBytes(std::uint32_t index, const char* data, std::size_t
     if (!populations_[client.population].feed && !populations_[client.population].sync) {
       Opened(client);
     }
-    if (client.unread.empty()) return;
+    if (client.unread.empty()) {
+      std::string().swap(client.unread);  // and the memory that the answer took
+      return;
+    }
   }
   std::string bytes = std::move(client.unread);
   client.unread.clear();

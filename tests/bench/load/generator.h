@@ -54,12 +54,13 @@ class Generator {
 
   // What `connect` was told: how to become a client.
   struct Population {
-    std::string address;
-    std::string path;       // "%G": the PHID of the client's group
-    std::string subscribe;  // "%P": the list of PHIDs; empty: connecting is subscribing
-    bool sync = false;      // a ping after the subscribe: its pong says that the subscribe was dealt with
-    bool feed = false;      // a repeater of protocol.md, and not a page
+    std::vector<std::string> addresses;  // clients take turns
+    std::string path;                    // "%G": the PHID of the client's group
+    std::string subscribe;               // "%P": the list of PHIDs; empty: connecting is subscribing
+    bool sync = false;                   // a ping after the subscribe: its pong says that the subscribe was dealt with
+    bool feed = false;                   // a repeater of protocol.md, and not a page
     bool tls = false;
+    bool everyone = false;  // its clients are subscribed to everyone's PHID, too
     std::uint32_t extra = 0;
     std::uint32_t receive_buffer = 0;  // bytes; 0: the kernel's choice
     std::uint32_t source = 0;
@@ -92,8 +93,8 @@ class Generator {
 
   struct Message {
     std::uint32_t group = 0;
-    std::uint32_t pending = 0;  // clients that do not have it yet
-    bool answered = false;
+    std::uint32_t pending = 0;     // clients that do not have it yet
+    std::uint32_t unanswered = 0;  // servers that it was published to and that have not answered
     Nanoseconds due = 0;
     Nanoseconds sent = 0;
     Nanoseconds answered_at = 0;
@@ -112,10 +113,18 @@ class Generator {
   };
 
   std::string Connect(const Options& options);
+  std::string Everyone(const Options& options);
   std::string Storm(const Options& options);
   std::string Publish(const Options& options);
+  std::string Expect(const Options& options);
+  std::string Await(const Options& options);
   std::string Ping(const Options& options);
   std::string Reset();
+
+  void BeginRun(const Options& options);
+  // What a run has come to, with all that is missing counted as lost.
+  std::string EndRun(Nanoseconds start, double cpu_before);
+  std::string Wrong() const;
 
   // Opens all clients that are closed, `at_once` at a time, and returns the seconds it took.
   double OpenClients(std::uint32_t at_once, double timeout);
@@ -138,16 +147,20 @@ class Generator {
   void SkipTo(Client& client, std::uint32_t place, std::uint32_t sequence);
   void Count(Message& message);
   void Opened(Client& client);
+  void CountReader(const Client& client, int change);
   bool Learn(Wire& wire, const char* frame, std::size_t head_bytes, std::size_t size);
 
   void OnPublisher(std::uint32_t index, bool writable);
-  void StartPublish(std::uint32_t index, std::uint32_t group, Nanoseconds due);
+  bool LaneIsFree(std::uint32_t lane, bool when_finished) const;
+  void StartPublish(std::uint32_t lane, std::uint32_t group, Nanoseconds due);
+  void SendRequest(std::uint32_t index);
   void OpenPublisher(std::uint32_t index);
   void Answered(std::uint32_t index, bool accepted, bool closes);
-  bool finished(const Message& message) const { return message.pending == 0 && message.answered; }
+  bool finished(const Message& message) const { return message.pending == 0 && message.unanswered == 0; }
   void FinishIfDone(Message& message);
 
   Order& order_of(const Client& client);
+  bool Concerns(const Message& message, const Client& client) const;
   void Problem(std::uint64_t Wrongs::*counter, const std::string& what);
 
   Poller poller_;
@@ -156,16 +169,19 @@ class Generator {
   std::vector<Client> clients_;
   std::vector<Order> groups_;
   Order feed_;  // every message concerns every follower
-  std::vector<Publisher> publishers_;
+  Order everyone_;
+  std::vector<Publisher> publishers_;  // for each message in flight one lane: a publisher for each address
   std::uint32_t opening_ = 0;
   std::uint32_t followers_ = 0;
   Nanoseconds next_status_ = 0;
   Wrongs wrongs_;
 
   // Of the run.
-  std::string publish_address_;
+  std::vector<std::string> publish_addresses_;
   std::string publish_path_;
   bool reconnect_ = false;
+  bool to_everyone_ = false;
+  Nanoseconds patience_ = 0;  // without a message that is complete, what is missing is lost
   std::uint32_t publisher_source_ = 0;
   std::optional<BodyTemplate> template_;
   std::uint32_t first_sequence_ = 1;
@@ -177,6 +193,7 @@ class Generator {
   std::uint64_t pongs_ = 0;
   std::uint64_t resumed_ = 0;  // sessions of TLS
   Nanoseconds last_progress_ = 0;
+  Nanoseconds last_complete_ = 0;                                 // when the last client had the last message
   std::vector<std::pair<const Client*, std::uint32_t>> skipped_;  // sequences that clients may still get, too late
   std::vector<float> latencies_;                                  // microseconds
   std::vector<float> answers_;                                    // microseconds

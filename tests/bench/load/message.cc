@@ -27,10 +27,13 @@ std::string GroupPhid(std::uint32_t group) { return Numbered("USER", group); }
 
 std::string UnusedPhid(std::uint64_t number) { return Numbered("TASK", number); }
 
-BodyTemplate::BodyTemplate(std::size_t bytes) {
+BodyTemplate::BodyTemplate(std::size_t bytes, const std::string& unique_text) {
   std::random_device random;
   std::string unique(kUniqueBytes, '0');
-  for (std::size_t i = 0; i + kSequenceDigits < kUniqueBytes; ++i) unique[i] = static_cast<char>('a' + random() % 26);
+  for (std::size_t i = 0; i + kSequenceDigits < kUniqueBytes; ++i) {
+    unique[i] = static_cast<char>('a' + (unique_text.empty() ? random() % 26 : 0));
+    if (i < unique_text.size()) unique[i] = unique_text[i];
+  }
   text_ = R"({"sequence":")";
   sequence_at_ = text_.size();
   text_ += std::string(kSequenceDigits, '0') + R"(","type":"notification","subscribers":[")";

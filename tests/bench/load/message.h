@@ -12,6 +12,9 @@ namespace aphlict::bench {
 // The PHID that the clients of a group share, 30 characters like any.
 std::string GroupPhid(std::uint32_t group);
 
+// The group of all clients of all load processes, beside each one's own.
+inline constexpr std::uint32_t kEveryone = 4'000'000'000;
+
 // A PHID that nothing is ever published to.
 std::string UnusedPhid(std::uint64_t number);
 
@@ -19,10 +22,12 @@ class BodyTemplate {
  public:
   static constexpr std::size_t kSequenceDigits = 10;
 
-  // `bytes` is the body's length; what is less than the fields need is made as long as they need.
-  explicit BodyTemplate(std::size_t bytes);
+  // `bytes` is the body's length; what is less than the fields need is made as long as they need. `unique_text` tells
+  // the texts of this template from all others', random where it is empty: processes that are given the same one know
+  // each other's messages.
+  explicit BodyTemplate(std::size_t bytes, const std::string& unique_text = {});
 
-  // The message's text; `uniqueID` is new in each process and for each sequence. `into` is written over.
+  // The message's text; `uniqueID` is new for each template and sequence. `into` is written over.
   void Make(std::uint32_t sequence, std::uint32_t group, std::string* into) const;
 
   // The sequence of a body that begins at `body`, of which at least `available` bytes may be read.

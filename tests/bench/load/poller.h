@@ -43,6 +43,9 @@ class Poller {
   void Watch(int descriptor, std::uint64_t token);
   void Forget(int descriptor);
 
+  // Readable while something is ready.
+  int descriptor() const { return epoll_; }
+
   // Handles what is ready; waits for it until `deadline` at most.
   void Turn(Nanoseconds deadline, const Handler& handler);
 

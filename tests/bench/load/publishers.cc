@@ -15,41 +15,63 @@ namespace aphlict::bench {
 
 void Generator::OpenPublisher(std::uint32_t index) {
   Publisher& publisher = publishers_[index];
-  publisher.descriptor = StartConnecting(publish_address_, publisher_source_++);
+  publisher.descriptor = StartConnecting(publish_addresses_[index % publish_addresses_.size()], publisher_source_++);
   publisher.unread.clear();
   poller_.Watch(publisher.descriptor, kPublisherToken + index);
 }
 
-void Generator::StartPublish(std::uint32_t index, std::uint32_t group, Nanoseconds due) {
-  Publisher& publisher = publishers_[index];
+// Whether a lane can take another message: its last one has been answered by everybody or, with `when_finished`, has
+// reached everybody as well.
+bool Generator::LaneIsFree(std::uint32_t lane, bool when_finished) const {
+  const std::size_t first = lane * publish_addresses_.size();
+  for (std::size_t i = first; i < first + publish_addresses_.size(); ++i) {
+    if (publishers_[i].step != Step::kIdle) return false;
+  }
+  const std::uint32_t last = publishers_[first].message;
+  return !when_finished || last < first_sequence_ || finished(messages_[last - first_sequence_]);
+}
+
+void Generator::StartPublish(std::uint32_t lane, std::uint32_t group, Nanoseconds due) {
   Message message;
   message.group = group;
-  message.pending = groups_.empty() ? 0 : groups_[group].clients;
+  if (to_everyone_) {
+    message.pending = everyone_.clients;
+  } else if (!groups_.empty()) {
+    message.pending = groups_[group].clients;
+  }
   message.pending += feed_.clients;
   if (!spare_bodies_.empty()) {
     message.body = std::move(spare_bodies_.back());
     spare_bodies_.pop_back();
   }
   template_->Make(next_sequence_, group, &message.body);
-  publisher.message = next_sequence_++;
-  publisher.request =
-      "POST " + Replace(publish_path_, "%G", GroupPhid(group)) + " HTTP/1.1\r\nHost: " + publish_address_ +
-      "\r\nContent-Type: application/x-www-form-urlencoded\r\n" + (reconnect_ ? "Connection: close\r\n" : "") +
-      "Content-Length: " + std::to_string(message.body.size()) + "\r\n\r\n" + message.body;
-  message.due = due;
+  const auto addresses = static_cast<std::uint32_t>(publish_addresses_.size());
+  const std::uint32_t first = lane * addresses;
+  for (std::uint32_t i = 0; i < addresses; ++i) {
+    Publisher& publisher = publishers_[first + i];
+    publisher.message = next_sequence_;
+    publisher.request =
+        "POST " + Replace(publish_path_, "%G", GroupPhid(group)) + " HTTP/1.1\r\nHost: " + publish_addresses_[i] +
+        "\r\nContent-Type: application/x-www-form-urlencoded\r\n" + (reconnect_ ? "Connection: close\r\n" : "") +
+        "Content-Length: " + std::to_string(message.body.size()) + "\r\n\r\n" + message.body;
+  }
+  ++next_sequence_;
   ++unfinished_;
+  message.unanswered = addresses;
+  message.sent = Now();
+  message.due = due == 0 ? message.sent : due;
+  messages_.push_back(std::move(message));
+  for (std::uint32_t i = first; i < first + addresses; ++i) SendRequest(i);
+}
+
+void Generator::SendRequest(std::uint32_t index) {
+  Publisher& publisher = publishers_[index];
   if (publisher.descriptor < 0) {
-    message.sent = Now();
-    if (message.due == 0) message.due = message.sent;
-    messages_.push_back(std::move(message));
     publisher.step = Step::kConnecting;
     OpenPublisher(index);
     return;
   }
   publisher.step = Step::kAnswer;
-  message.sent = Now();
-  if (message.due == 0) message.due = message.sent;
-  messages_.push_back(std::move(message));
   send(publisher.descriptor, publisher.request.data(), publisher.request.size(), MSG_NOSIGNAL);
 }
 
@@ -104,11 +126,11 @@ void Generator::Answered(std::uint32_t index, bool accepted, bool closes) {
     publisher.descriptor = -1;
   }
   Message& message = messages_[publisher.message - first_sequence_];
-  if (message.answered) return;
-  message.answered = true;
-  message.answered_at = last_progress_ = Now();
-  answers_.push_back(static_cast<float>(message.answered_at - message.sent) * 1e-3f);
+  if (message.unanswered == 0) return;
   if (!accepted) Problem(&Wrongs::refused, "a publish was not answered 2xx");
+  message.answered_at = last_progress_ = Now();
+  if (--message.unanswered > 0) return;
+  answers_.push_back(static_cast<float>(message.answered_at - message.sent) * 1e-3f);
   FinishIfDone(message);
 }
 

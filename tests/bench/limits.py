@@ -47,7 +47,7 @@ class Need:
     why: str
     wanted: int
     fits: typing.Callable[[int], int] = None
-    field: int = 0  # of the values in the file
+    counts: typing.Callable[[list], int] = lambda values: values[0]  # what of the values in the file it is about
     assign: typing.Callable[[list], str] = None  # what to write instead of `wanted`, given the values as they are
     less: str = "slower without"
 
@@ -61,12 +61,15 @@ class Need:
     def have(self):
         """None where this kernel has no such limit."""
         try:
-            return int(self.text().split()[self.field])
+            return self.counts(self._values())
         except FileNotFoundError:
             return None
 
     def value(self):
-        return self.assign([int(part) for part in self.text().split()]) if self.assign else str(self.wanted)
+        return self.assign(self._values()) if self.assign else str(self.wanted)
+
+    def _values(self):
+        return [int(part) for part in self.text().split()]
 
 
 def needs(plan, tracked):
@@ -80,7 +83,7 @@ def needs(plan, tracked):
         "net.ipv4.tcp_mem",
         "a broadcast that is under way takes a page at either end",
         both + 65_536,
-        field=1,
+        counts=lambda values: values[1],
         assign=lambda now: f"{now[0]} {both + 65_536} {max(now[2], both + both // 4 + 65_536)}",
     )
     # deploy/systemd/aphlict-relay.sysctl has these, too.
@@ -98,9 +101,9 @@ def needs(plan, tracked):
     yield Need(
         "net.ipv4.ip_local_port_range",
         f"one server is reached from {SOURCES} addresses, and the ports of each",
-        1_024 + 2 * math.ceil(plan.of_each / SOURCES),
-        lambda have: max(0, have - 1_024) // 2 * SOURCES * plan.processes,
-        field=1,
+        2 * math.ceil(plan.of_each / SOURCES),
+        lambda have: have // 2 * SOURCES * plan.processes,
+        counts=lambda values: values[1] - values[0] + 1,
         assign=lambda now: "1024 65535",
     )
     if tracked:

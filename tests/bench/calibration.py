@@ -1,0 +1,326 @@
+"""What tests/simulate is fed with, and whether it says what is measured: the scenarios `costs` and `trees`.
+
+Both measure one master with one repeater, under loads that differ in what a turn of the loop has to do. How many turns
+there were, the nodes tell (`/metrics`), so a window's CPU is that of an average turn. `tests/simulate/costs.py` says what a
+turn is made of.
+"""
+
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from measuring import alternate
+from peers import Relay
+from scenarios import scenario
+
+SIMULATE = Path(__file__).resolve().parents[1] / "simulate"
+sys.path.insert(0, str(SIMULATE))
+
+import costs  # noqa: E402
+from simulation import ClosedLoop, OpenLoop, Simulation, tree  # noqa: E402
+
+FOLLOWED = 5  # times by the one repeater: what each further follower costs a master
+
+
+def repeater_following(times):
+    """The same one repeater, which follows its master several times over, as if there were as many masters."""
+
+    class FollowingOften(Relay):
+        name = f"1×1, followed {times} times"
+
+        def start(self):
+            self.start_master()
+            settings = self.folder / "repeater.json"
+            settings.write_text(json.dumps({"upstream": [[f"http://{self.feed_address}"]] * times}))
+            repeater = self.serve(
+                "repeater",
+                [self.bench.program("repeater/aphlict-repeater"), "--config", settings, "--admin", "127.0.0.1:0",
+                 "--clients", "127.0.0.1:0"],
+            )
+            for _ in range(times):
+                repeater.wait_for(r"\bsynchronised\b")
+            self.client_addresses = [repeater.address("client")]
+
+    return FollowingOften
+
+
+def tree_of(levels):
+    """A master with so many nodes on each level below it. The last level has the clients."""
+
+    class Tree(Relay):
+        name = "×".join(map(str, (1, *levels)))
+
+        def start(self):
+            self.start_master()
+            above = [self.feed_address]
+            for depth, count in enumerate(levels, 1):
+                last = depth == len(levels)
+                feeds, self.client_addresses = [], []
+                for i in range(count):
+                    node = self.serve(
+                        f"{depth}.{i + 1}",
+                        [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{above[i % len(above)]}",
+                         "--admin", "127.0.0.1:0", "--clients", "127.0.0.1:0" if last else "none",
+                         *([] if last else ["--repeaters", "127.0.0.1:0"])],
+                    )
+                    node.wait_for(r"\bsynchronised\b")
+                    if last:
+                        self.client_addresses.append(node.address("client"))
+                    else:
+                        feeds.append(node.address("repeater"))
+                above = feeds
+
+    return Tree
+
+
+@dataclasses.dataclass
+class Counted:
+    """What nodes have counted, by name."""
+
+    turns: dict
+    received: dict  # bytes
+    sent: dict
+
+    @classmethod
+    def of(cls, session):
+        counted = cls({}, {}, {})
+        for server in session.peer.servers:
+            with urllib.request.urlopen(f"http://{server.address('admin')}/metrics") as answer:
+                text = answer.read().decode()
+            for into, name in ((counted.turns, "aphlict_relay_loop_turn_seconds_count"),
+                               (counted.received, "aphlict_relay_received_bytes_total"),
+                               (counted.sent, "aphlict_relay_sent_bytes_total")):
+                into[server.name] = float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE).group(1))
+        return counted
+
+    def since(self, before):
+        return Counted(*({name: now[name] - then[name] for name in now} for now, then in (
+            (self.turns, before.turns), (self.received, before.received), (self.sent, before.sent))))
+
+
+@dataclasses.dataclass
+class Load:
+    """How messages are published, and for whom."""
+
+    name: str
+    matched: int  # clients of the whole tree, a message
+    in_use: int  # clients that take turns
+    in_flight: int = 1
+    rate: float = None  # a second, evenly; none: closed loop
+
+    def publishers(self, simulation, master, count, matches):
+        if self.rate:
+            return OpenLoop(simulation, master, count, self.rate, matches)
+        return ClosedLoop(simulation, master, count, self.in_flight, matches)
+
+
+@dataclasses.dataclass
+class Measured:
+    """One window, without what the nodes do when nothing happens."""
+
+    window: object
+    load: Load
+    messages: int
+    seconds: float  # of publishing
+    wall: float  # of the whole window
+    counted: Counted
+
+
+class Population:
+    """The clients of a session, the same of each: groups of `few` that are addressed in turn, all of `many` at once.
+
+    Clients of a group are spread over all nodes that have clients. No client is in the group in between.
+    """
+
+    def __init__(self, few, groups, many):
+        self.few, self.groups, self.many = few, groups, many
+
+    def connect(self, session):
+        addresses = getattr(session.peer, "client_addresses", None) or [session.peer.client_address]
+        for address in addresses:
+            session.connect(self.few * self.groups // len(addresses), address=address,
+                            group_size=self.few // len(addresses))
+            session.connect(self.many // len(addresses), address=address, first_group=self.groups + 1)
+
+    def addressed(self, load):
+        if load.matched == 0:
+            return {"targets": 1, "first_group": self.groups}
+        if load.matched == self.many:
+            return {"targets": 1, "first_group": self.groups + 1}
+        return {"targets": load.in_use // self.few, "first_group": 0}
+
+
+class Calibrator:
+    """Measures sessions under loads, and idle ones."""
+
+    def __init__(self, bench, population):
+        self.bench = bench
+        self.population = population
+        self.messages = {}
+
+    def options(self, load):
+        return {**self.population.addressed(load), "in_flight": 8 if load.rate else load.in_flight, "rate": load.rate}
+
+    def prepare(self, name, session, load):
+        """Finds out how many messages a window has."""
+        self.bench.progress(f"warming up {name}: {load.name}")
+        if load.rate:
+            count = max(4, round(load.rate * max(0.5, self.bench.window_seconds)))
+        else:
+            count = session.messages_for(self.bench.window_seconds / 2, **self.options(load))
+        self.messages[name, load.name] = count
+
+    def measure(self, name, session, load):
+        count = self.messages[name, load.name]
+        before, began = Counted.of(session), time.monotonic()
+        window = session.publish_window(count, **self.options(load))
+        wall = time.monotonic() - began
+        return Measured(window, load, count, window.result["seconds"], wall, Counted.of(session).since(before))
+
+    @staticmethod
+    def idle(session, seconds=0.6):
+        """CPU (µs) and turns a second of each process when nothing is published."""
+        before, began = Counted.of(session), time.monotonic()
+        window = session.window(lambda: time.sleep(seconds))
+        wall = time.monotonic() - began
+        turns = Counted.of(session).since(before).turns
+        return {name: (cpu.seconds * 1e6 / wall, max(0.0, turns[name] - 2) / wall) for name, cpu in window.cpu.items()}
+
+
+def average_turn(measured, process, idle, followers=0, matched=0):
+    """The average turn of a window, and its CPU."""
+    idle_cpu, idle_turns = idle[process]
+    cpu = measured.window.cpu[process].seconds * 1e6 - idle_cpu * measured.wall
+    turns = max(1.0, measured.counted.turns[process] - idle_turns * measured.wall - 1)
+    turns = min(turns, measured.messages)  # those in which something is only written are not counted
+    pause = max(0.0, measured.seconds * 1e6 - cpu) / turns
+    received = measured.messages / turns
+    writes = 0.0
+    if matched:
+        at_once = measured.load.in_use
+        writes = at_once * (1 - (1 - matched / at_once) ** received)
+    turn = costs.Turn(pause, received, followers, writes, matched * received, measured.load.in_use)
+    return turn, cpu / turns
+
+
+def fit(points, idle):
+    """Costs from the windows of a round: (Measured, followers of the master) each."""
+    masters, repeaters = [], []
+    for measured, followers, name in points:
+        masters.append(average_turn(measured, "master", idle[name], followers))
+        if followers == 1:  # one that follows several times gets everything as often
+            repeaters.append(average_turn(measured, "repeater", idle[name], 0, measured.load.matched))
+    return costs.fit(masters, repeaters)
+
+
+# --- trees ---------------------------------------------------------------------------------------------------
+
+FEW, GROUPS, MANY = 12, 400, 1_200
+TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
+
+NOBODY = [Load("for nobody, 1 in flight", 0, 1), Load("for nobody, 16 in flight", 0, 1, in_flight=16),
+          Load("for nobody, 1,000/s", 0, 1, rate=1_000), Load("for nobody, 100/s", 0, 1, rate=100)]
+SOME = [Load("for 12, 1 in flight", FEW, FEW * GROUPS), Load("for 12, 300/s", FEW, FEW * GROUPS, rate=300)]
+ALL = [Load("for 1,200, 1 in flight", MANY, MANY), Load("for 1,200, 16 in flight", MANY, MANY, in_flight=16),
+       Load("for 1,200, 20/s", MANY, MANY, rate=20)]
+CALIBRATION = {
+    "1×1": NOBODY + SOME + ALL + [Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16)],
+    "1×1 often": [NOBODY[0], NOBODY[1], NOBODY[2], SOME[0], ALL[0]],
+}
+LOADS = SOME + ALL
+
+
+def predict(costs_, levels, load, messages, idle):
+    """CPU for each message (µs) of a node of each level, master's first, as the simulation says."""
+    simulation = Simulation()
+    nodes = tree(simulation, costs_, levels, load.in_use, shared_core=True)
+    leaves = nodes[-1]
+    share = {leaf.name: load.matched // len(leaves) for leaf in leaves}
+    load.publishers(simulation, nodes[0][0], messages, lambda number: share)
+    simulation.run()
+    seconds = simulation.now * 1e-6
+    predicted = []
+    for depth, level in enumerate(nodes):
+        alone = idle["1×1"]["master"][0] if depth == 0 else idle["1×1 often"]["repeater"][0]
+        if depth == len(levels):
+            of_clients = max(0.0, idle["1×1"]["repeater"][0] - idle["1×1 often"]["repeater"][0])
+            alone += of_clients / len(level)
+        predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
+    return predicted
+
+
+def kind_of(levels, depth):
+    return "master" if depth == 0 else "repeater" if depth == len(levels) else "middle node"
+
+
+@scenario("trees", "CPU that tests/simulate predicts for 1×2, 1×4 and 1×2×4, from one master with one repeater, and what is measured")
+def trees(bench, outcome):
+    population = Population(FEW, GROUPS, MANY)
+    calibrator = Calibrator(bench, population)
+    often = Population(FEW, 10, MANY)
+    wanted = {"1×1": (tree_of((1,)), population.connect), "1×1 often": (repeater_following(FOLLOWED), population.connect)}
+    wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
+    del often
+    loads = {**CALIBRATION, **{name: LOADS for name in TREES}}
+    ratios = {}
+    with bench.sessions(outcome, wanted) as sessions:
+        if outcome.failures:
+            return outcome
+        for name, session in sessions.items():
+            rename(session)
+            for load in loads[name]:
+                calibrator.prepare(name, session, load)
+        for _ in range(bench.rounds):
+            idle, points, measured = {}, [], {}
+            for name, session in sessions.items():
+                bench.progress(f"{outcome.name}: {name}")
+                if name in CALIBRATION:
+                    idle[name] = calibrator.idle(session)
+                for load in loads[name]:
+                    found = calibrator.measure(name, session, load)
+                    outcome.foreign = max(outcome.foreign, found.window.foreign)
+                    measured[name, load.name] = found
+                    if name in CALIBRATION:
+                        points.append((found, 1 if name == "1×1" else FOLLOWED, name))
+            found = fit(points, idle)
+            bench.log(f"costs: {found.values} {found.writes} {idle}")
+            for point, followers, name in points:
+                for process in ("master", "repeater"):
+                    turn, cpu = average_turn(point, process, idle[name], followers if process == "master" else 0,
+                                             point.load.matched if process == "repeater" else 0)
+                    modelled = found.master_turn(turn) if process == "master" else found.repeater_turn(turn)
+                    bench.log(f"fit {name} {point.load.name} {process}: {cpu:.1f} as {modelled:.1f} {turn}")
+            for name, levels in TREES.items():
+                for load in LOADS:
+                    window = measured[name, load.name]
+                    predicted = predict(found, levels, load, window.messages, idle)
+                    for depth, guess in enumerate(predicted):
+                        kind = kind_of(levels, depth)
+                        processes = ["master"] if depth == 0 else [
+                            process for process in window.window.cpu if process.startswith(f"{depth}.")]
+                        real = statistics.mean(window.window.cpu[process].seconds for process in processes)
+                        real *= 1e6 / window.messages
+                        turns = statistics.mean(window.counted.turns[process] for process in processes) / window.messages
+                        bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} turns {turns:.2f}")
+                        subject = f"{name}, {kind}"
+                        outcome.add(subject, f"{load.name}, measured", "µs", real)
+                        outcome.add(subject, f"{load.name}, predicted", "µs", guess)
+                        ratios.setdefault((name, kind, load.name), []).append(guess / real)
+    for (name, kind, load), values in ratios.items():
+        off = statistics.median(values) - 1
+        outcome.bar(f"{name}, {kind}, a message {load}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
+    return outcome
+
+
+def rename(session):
+    """The repeater of a tree of one is a repeater like any other."""
+    peer = session.peer
+    for server in peer.servers:
+        if server.name == "1.1" and len(peer.servers) == 2:
+            peer.watched["repeater"] = peer.watched.pop("1.1")
+            server.name = "repeater"

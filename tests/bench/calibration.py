@@ -198,24 +198,39 @@ def average_turn(measured, process, idle, followers=0, matched=0):
     cpu = measured.window.cpu[process].seconds * 1e6 - idle_cpu * measured.wall
     turns = max(1.0, measured.counted.turns[process] - idle_turns * measured.wall - 1)
     turns = min(turns, measured.messages)  # those in which something is only written are not counted
-    pause = max(0.0, measured.seconds * 1e6 - cpu) / turns
+    pauses = max(0.0, measured.seconds * 1e6 - cpu)
+    rounds = turns
+    if measured.load.in_flight > 1 and measured.load.matched:
+        # All in flight arrive at about the same moment, and are followed by as many at once: one long pause for them all.
+        rounds = min(turns, measured.messages / measured.load.in_flight)
+    cold = rounds / turns * costs.coldness(pauses / rounds)
     received = measured.messages / turns
     writes = 0.0
     if matched:
         at_once = measured.load.in_use
         writes = at_once * (1 - (1 - matched / at_once) ** received)
-    turn = costs.Turn(pause, received, followers, writes, matched * received, measured.load.in_use)
+    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.load.in_use)
     return turn, cpu / turns
 
 
-def fit(points, idle):
-    """Costs from the windows of a round: (Measured, followers of the master) each."""
-    masters, repeaters = [], []
-    for measured, followers, name in points:
-        masters.append(average_turn(measured, "master", idle[name], followers))
+def median_turn(windows, process, idle, followers, matched):
+    """The median, over the rounds, of average turns and of their CPU."""
+    found = [average_turn(each, process, idle, followers, matched) for each in windows]
+    turns = [turn for turn, _ in found]
+    middle = {field.name: statistics.median(getattr(turn, field.name) for turn in turns)
+              for field in dataclasses.fields(costs.Turn)}
+    return costs.Turn(**middle), statistics.median(cpu for _, cpu in found)
+
+
+def points_of(windows, idle):
+    """What costs.fit() takes, for masters and repeaters, from the windows of all rounds by (session, load)."""
+    masters, repeaters = {}, {}
+    for (name, load), rounds in windows.items():
+        followers = FOLLOWERS[name]
+        masters[name, load] = median_turn(rounds, "master", idle[name], followers, 0)
         if followers == 1:  # one that follows several times gets everything as often
-            repeaters.append(average_turn(measured, "repeater", idle[name], 0, measured.load.matched))
-    return costs.fit(masters, repeaters)
+            repeaters[name, load] = median_turn(rounds, "repeater", idle[name], 0, rounds[0].load.matched)
+    return masters, repeaters
 
 
 # --- trees ---------------------------------------------------------------------------------------------------
@@ -229,10 +244,12 @@ SOME = [Load("for 12, 1 in flight", FEW, FEW * GROUPS), Load("for 12, 300/s", FE
 ALL = [Load("for 1,200, 1 in flight", MANY, MANY), Load("for 1,200, 16 in flight", MANY, MANY, in_flight=16),
        Load("for 1,200, 20/s", MANY, MANY, rate=20)]
 CALIBRATION = {
-    "1×1": NOBODY + SOME + ALL + [Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16)],
+    "1×1": NOBODY + SOME + ALL + [Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16),
+                                   Load("for 1,200, 64 in flight", MANY, MANY, in_flight=64)],
     "1×1 often": [NOBODY[0], NOBODY[1], NOBODY[2], SOME[0], ALL[0]],
 }
 LOADS = SOME + ALL
+FOLLOWERS = {"1×1": 1, "1×1 often": FOLLOWED}
 
 
 def predict(costs_, levels, load, messages, idle):
@@ -246,10 +263,9 @@ def predict(costs_, levels, load, messages, idle):
     seconds = simulation.now * 1e-6
     predicted = []
     for depth, level in enumerate(nodes):
-        alone = idle["1×1"]["master"][0] if depth == 0 else idle["1×1 often"]["repeater"][0]
+        alone = idle["master"] if depth == 0 else idle["repeater"]
         if depth == len(levels):
-            of_clients = max(0.0, idle["1×1"]["repeater"][0] - idle["1×1 often"]["repeater"][0])
-            alone += of_clients / len(level)
+            alone += idle["of all clients"] / len(level)
         predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
     return predicted
 
@@ -262,58 +278,62 @@ def kind_of(levels, depth):
 def trees(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
     calibrator = Calibrator(bench, population)
-    often = Population(FEW, 10, MANY)
-    wanted = {"1×1": (tree_of((1,)), population.connect), "1×1 often": (repeater_following(FOLLOWED), population.connect)}
+    idle_empty = {}
+
+    def connect_after_idling(session):
+        rename(session)
+        idle_empty.update(calibrator.idle(session, 2))
+        population.connect(session)
+
+    wanted = {"1×1": (tree_of((1,)), connect_after_idling), "1×1 often": (repeater_following(FOLLOWED), population.connect)}
     wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
-    del often
     loads = {**CALIBRATION, **{name: LOADS for name in TREES}}
-    ratios = {}
     with bench.sessions(outcome, wanted) as sessions:
         if outcome.failures:
             return outcome
         for name, session in sessions.items():
-            rename(session)
             for load in loads[name]:
                 calibrator.prepare(name, session, load)
-        for _ in range(bench.rounds):
-            idle, points, measured = {}, [], {}
+        windows, idles = {}, {}
+        for number in range(bench.rounds):
             for name, session in sessions.items():
-                bench.progress(f"{outcome.name}: {name}")
+                bench.progress(f"{outcome.name}: round {number + 1} of {bench.rounds}: {name}")
                 if name in CALIBRATION:
-                    idle[name] = calibrator.idle(session)
+                    idles.setdefault(name, []).append(calibrator.idle(session))
                 for load in loads[name]:
                     found = calibrator.measure(name, session, load)
                     outcome.foreign = max(outcome.foreign, found.window.foreign)
-                    measured[name, load.name] = found
-                    if name in CALIBRATION:
-                        points.append((found, 1 if name == "1×1" else FOLLOWED, name))
-            found = fit(points, idle)
-            bench.log(f"costs: {found.values} {found.writes} {idle}")
-            for point, followers, name in points:
-                for process in ("master", "repeater"):
-                    turn, cpu = average_turn(point, process, idle[name], followers if process == "master" else 0,
-                                             point.load.matched if process == "repeater" else 0)
-                    modelled = found.master_turn(turn) if process == "master" else found.repeater_turn(turn)
-                    bench.log(f"fit {name} {point.load.name} {process}: {cpu:.1f} as {modelled:.1f} {turn}")
-            for name, levels in TREES.items():
-                for load in LOADS:
-                    window = measured[name, load.name]
-                    predicted = predict(found, levels, load, window.messages, idle)
-                    for depth, guess in enumerate(predicted):
-                        kind = kind_of(levels, depth)
-                        processes = ["master"] if depth == 0 else [
-                            process for process in window.window.cpu if process.startswith(f"{depth}.")]
-                        real = statistics.mean(window.window.cpu[process].seconds for process in processes)
-                        real *= 1e6 / window.messages
-                        turns = statistics.mean(window.counted.turns[process] for process in processes) / window.messages
-                        bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} turns {turns:.2f}")
-                        subject = f"{name}, {kind}"
-                        outcome.add(subject, f"{load.name}, measured", "µs", real)
-                        outcome.add(subject, f"{load.name}, predicted", "µs", guess)
-                        ratios.setdefault((name, kind, load.name), []).append(guess / real)
-    for (name, kind, load), values in ratios.items():
-        off = statistics.median(values) - 1
-        outcome.bar(f"{name}, {kind}, a message {load}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
+                    windows.setdefault((name, load.name), []).append(found)
+    idle = {name: {process: tuple(statistics.median(each[process][i] for each in rounds) for i in (0, 1))
+                   for process in ("master", "repeater")} for name, rounds in idles.items()}
+    masters, repeaters = points_of({key: each for key, each in windows.items() if key[0] in CALIBRATION}, idle)
+    found = costs.fit(list(masters.values()), list(repeaters.values()))
+    bench.log(f"costs: {found.values} {found.writes} {idle} {idle_empty}")
+    for what, points, model in (("master", masters, found.master_turn), ("repeater", repeaters, found.repeater_turn)):
+        for (name, load), (turn, cpu) in points.items():
+            bench.log(f"fit {name} {load} {what}: {cpu:.1f} as {model(turn):.1f} {turn}")
+    without = idle_empty["repeater"][0]
+    resting = {"master": idle_empty["master"][0], "repeater": without,
+               "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
+    for name, levels in TREES.items():
+        for load in LOADS:
+            rounds = windows[name, load.name]
+            predicted = predict(found, levels, load, rounds[0].messages, resting)
+            for depth, guess in enumerate(predicted):
+                kind = kind_of(levels, depth)
+                processes = ["master"] if depth == 0 else [
+                    process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
+                subject = f"{name}, {kind}"
+                for window in rounds:
+                    for process in processes:
+                        cpu = window.window.cpu[process].seconds * 1e6 / window.messages
+                        outcome.add(subject, f"{load.name}", "µs", cpu)
+                real = outcome.median(subject, load.name)
+                turns = statistics.mean(each.counted.turns[process] for process in processes for each in rounds)
+                bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} turns {turns / rounds[0].messages:.2f}")
+                outcome.add(subject, f"{load.name}, predicted", "µs", guess)
+                off = guess / real - 1
+                outcome.bar(f"{name}, {kind}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
     return outcome
 
 

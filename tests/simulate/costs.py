@@ -3,16 +3,18 @@
 All times are microseconds of CPU, but where a name says otherwise. A node's work comes in turns (docs/design.md): a turn
 reads all that is there, and then writes to each socket once. So a turn costs
 
-    master                          of p publishes, for f followers
-      publish.turn + p·publish.message + cold·publish.cold + f·(follower.turn + p·follower.message + cold·follower.cold)
+    a master    of p publishes, for f followers
+                publish.turn + p·publish.message + cold·publish.cold
+                + f·(follower.turn + p·follower.message + cold·follower.cold)
 
-    repeater                        of m messages, for f followers, with w writes to clients of d messages altogether
-      receive.turn + m·receive.message + cold·receive.cold + f·(as a master's, with m for p)
-      + w·write(clients in use) + (d − w)·frame, and if w > 0: + cold·deliver.cold
+    a repeater  of m messages, for f followers, with w writes to clients of d messages altogether
+                receive.turn + m·receive.message + cold·receive.cold + f·(as a master's, with m for p)
+                + w·write(clients in use) + (d − w)·frame, and if w > 0: + cold·deliver.cold
 
-where `cold` grows with the logarithm of the time since the node's turn before: what ran meanwhile has taken its place in
-the caches. write() is interpolated between the numbers of clients at which it was measured, for the same reason: a
-thousand sockets that take turns are in no cache any more.
+`cold` grows with the time since the node's turn before, for what has run meanwhile has taken its place in the caches.
+write() is interpolated between the numbers of clients at which it was measured, for the same reason: a thousand sockets
+that take turns are in no cache any more. A write of several messages is not dearer than one of one message by `frame` alone:
+whoever reads it is behind, and need not be woken for each. It costs `gathered` times as much, and `frame` for each further.
 """
 
 import dataclasses
@@ -21,25 +23,31 @@ import math
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parent / "costs.json"
-HOT = 50.0  # µs between turns, about which a process begins to find its caches taken
 LONGEST_PAUSE = 1e5  # µs: beyond, nothing of it is left to be lost
 
 
 def coldness(pause):
-    """Of a turn that begins so many microseconds after the one before has ended."""
-    return math.log1p(min(pause, LONGEST_PAUSE) / HOT)
+    """Of a turn that begins so many microseconds after the one before has ended.
+
+    Of what others touch meanwhile, the share that is new to the caches falls as time goes on, by a power law.
+    """
+    return min(pause, LONGEST_PAUSE) ** 0.25
 
 
 @dataclasses.dataclass
 class Turn:
     """What a node did in a turn, or on average in those of a window."""
 
-    pause: float  # µs
+    cold: float  # coldness() of the pause before it
     received: float = 0.0  # publishes or messages of the feed
     followers: float = 0.0
     writes: float = 0.0  # clients that were written to
     frames: float = 0.0  # deliveries; at least as many
     in_use: float = 1.0  # clients that take turns in being written to, on this core
+
+    def gathered(self):
+        """The share of writes that have more than one message."""
+        return min(1.0, self.frames / self.writes - 1) if self.writes else 0.0
 
 
 class Costs:
@@ -65,7 +73,7 @@ class Costs:
         return points[-1][1]
 
     def _of(self, turn, kind, received):
-        cold = coldness(turn.pause)
+        cold = turn.cold
         own = self[f"{kind}.turn"] + received * self[f"{kind}.message"] + cold * self[f"{kind}.cold"]
         follower = self["follower.turn"] + received * self["follower.message"] + cold * self["follower.cold"]
         return own + turn.followers * follower
@@ -76,8 +84,10 @@ class Costs:
     def repeater_turn(self, turn):
         cost = self._of(turn, "receive", turn.received)
         if turn.writes > 0:
-            cost += turn.writes * self.write(turn.in_use) + (turn.frames - turn.writes) * self["frame"]
-            cost += coldness(turn.pause) * self["deliver.cold"]
+            behind = turn.gathered()
+            cost += turn.writes * self.write(turn.in_use) * (1 - behind + behind * self["gathered"])
+            cost += (turn.frames - turn.writes) * self["frame"]
+            cost += turn.cold * self["deliver.cold"]
         return cost
 
     @classmethod
@@ -92,19 +102,19 @@ class Costs:
 # --- from windows to costs -----------------------------------------------------------------------------------
 
 MASTER = ("publish.turn", "publish.message", "publish.cold", "follower.turn", "follower.message", "follower.cold")
-REPEATER = ("receive.turn", "receive.message", "receive.cold", "deliver.cold", "frame")
+REPEATER = ("receive.turn", "receive.message", "receive.cold", "deliver.cold", "frame", "gathered")
 
 
 def _master_row(turn):
-    cold = coldness(turn.pause)
-    own = [1.0, turn.received, cold]
+    own = [1.0, turn.received, turn.cold]
     return own + [turn.followers * each for each in own]
 
 
 def _repeater_row(turn, knots):
-    cold = coldness(turn.pause)
-    row = [1.0, turn.received, cold, cold if turn.writes else 0.0, turn.frames - turn.writes]
-    return row + [turn.writes if turn.in_use == knot else 0.0 for knot in knots]
+    behind = turn.gathered()
+    row = [1.0, turn.received, turn.cold, turn.cold if turn.writes else 0.0, turn.frames - turn.writes]
+    row.append(turn.writes * behind)
+    return row + [turn.writes * (1 - behind) if turn.in_use == knot else 0.0 for knot in knots]
 
 
 def fit(master, repeater):
@@ -114,7 +124,10 @@ def fit(master, repeater):
     values = dict(zip(MASTER, least_squares([(_master_row(turn), cpu) for turn, cpu in master])))
     found = least_squares([(_repeater_row(turn, knots), cpu) for turn, cpu in repeater])
     values.update(zip(REPEATER, found))
-    return Costs(values, dict(zip(knots, found[len(REPEATER):])))
+    writes = dict(zip(knots, found[len(REPEATER):]))
+    many = [turn.in_use for turn, _ in repeater if turn.gathered() == 1]
+    values["gathered"] = values["gathered"] / writes[max(many)] if many else 1.0
+    return Costs(values, writes)
 
 
 def least_squares(rows):

@@ -8,7 +8,7 @@ objects: a node knows how many it has, and how many a message is for.
 import heapq
 import random
 
-from costs import Turn
+from costs import Turn, coldness
 
 
 class Simulation:
@@ -37,32 +37,61 @@ class Simulation:
 
 
 class Core:
-    """Runs the turns of its nodes one after the other, in the order in which they became ready."""
+    """Runs the turns of its nodes. Where several share it, one that becomes ready and has used less than the one that
+    runs takes its place, as Linux has it; else they come one after the other."""
+
+    SLEEPER = 3_000.0  # who has slept counts as having used so much less than the others, at most
+    GRANULARITY = 1_000.0
 
     def __init__(self, simulation):
         self.simulation = simulation
         self.busy = 0.0
-        self._ready = []
-        self._running = False
+        self._ready = []  # [node, cost that is left]; None: its turn has not begun
+        self._running = None
+        self._since = 0.0
+        self._used = {}  # what counts as used, by node
+        self._least = 0.0
 
     def make_ready(self, node):
-        self._ready.append(node)
-        if not self._running:
-            self._running = True
+        self._used[node] = max(self._used.get(node, 0.0), self._least - self.SLEEPER)
+        self._ready.append([node, None])
+        if self._running is None:
             self._next()
+        elif self._used[node] + self.GRANULARITY < self._used_now(self._running[0]):
+            running, left = self._running
+            ran = self.simulation.now - self._since
+            self._charge(running, ran)
+            self._ready.append([running, left - ran])
+            self._next(node)
 
-    def _next(self):
+    def _used_now(self, node):
+        return self._used[node] + self.simulation.now - self._since
+
+    def _charge(self, node, ran):
+        self._used[node] += ran
+        self.busy += ran
+
+    def _next(self, node=None):
+        self._running = None
         if not self._ready:
-            self._running = False
             return
-        node = self._ready.pop(0)
-        cost = node.begin_turn()
-        self.busy += cost
-        self.simulation.after(cost, self._end, node)
+        place = next((i for i, each in enumerate(self._ready) if each[0] is node), 0)
+        self._running = self._ready.pop(place)
+        node = self._running[0]
+        self._least = max(self._least, min([self._used[each[0]] for each in self._ready] + [self._used[node]]))
+        if self._running[1] is None:
+            self._running[1] = node.begin_turn()
+        self._since = self.simulation.now
+        self.simulation.after(self._running[1], self._end, self._running)
 
-    def _end(self, node):
-        node.end_turn()
-        self._next()
+    def _end(self, running):
+        if running is not self._running:
+            return  # it was interrupted, and ends later
+        self._charge(running[0], running[1])
+        self._running = None
+        running[0].end_turn()
+        if self._running is None:
+            self._next()
 
 
 class Message:
@@ -140,7 +169,7 @@ class Node:
         missed = 1.0  # the share of clients that none of the messages is for
         for each in matched:
             missed *= 1 - each / self.clients if self.clients else 1.0
-        turn = Turn(pause=self.simulation.now - self._ended, received=len(self._turn), followers=len(self.followers),
+        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=len(self.followers),
                     writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
         cost = self.costs.master_turn(turn) if self.is_master else self.costs.repeater_turn(turn)
         self.turns += 1

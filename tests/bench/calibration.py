@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 from measuring import alternate
-from peers import Relay
+from peers import LoneMaster, Relay
 from scenarios import scenario
 
 SIMULATE = Path(__file__).resolve().parents[1] / "simulate"
@@ -113,6 +113,11 @@ class Load:
     in_flight: int = 1
     rate: float = None  # a second, evenly; none: closed loop
 
+    @property
+    def is_even(self):
+        """Whether all turns of a master are about the same. Those that are in flight for clients come back in crowds."""
+        return self.in_flight == 1 or self.matched == 0
+
     def publishers(self, simulation, master, count, matches):
         if self.rate:
             return OpenLoop(simulation, master, count, self.rate, matches)
@@ -150,6 +155,8 @@ class Population:
     def addressed(self, load):
         if load.matched == 0:
             return {"targets": 1, "first_group": self.groups}
+        if load == FEWER:
+            return {"targets": load.in_use // load.matched, "first_group": self.groups + 2}
         if load.matched == self.many:
             return {"targets": 1, "first_group": self.groups + 1}
         return {"targets": load.in_use // self.few, "first_group": 0}
@@ -170,9 +177,9 @@ class Calibrator:
         """Finds out how many messages a window has."""
         self.bench.progress(f"warming up {name}: {load.name}")
         if load.rate:
-            count = max(4, round(load.rate * max(0.5, self.bench.window_seconds)))
+            count = round(load.rate * max(1.0 if load.rate < 100 else 0.4, self.bench.window_seconds / 2))
         else:
-            count = session.messages_for(self.bench.window_seconds / 2, **self.options(load))
+            count = session.messages_for(self.bench.window_seconds / 3, **self.options(load))
         self.messages[name, load.name] = count
 
     def measure(self, name, session, load):
@@ -183,8 +190,8 @@ class Calibrator:
         return Measured(window, load, count, window.result["seconds"], wall, Counted.of(session).since(before))
 
     @staticmethod
-    def idle(session, seconds=0.6):
-        """CPU (µs) and turns a second of each process when nothing is published."""
+    def idle(session, seconds=1.0):
+        """CPU (µs) and turns a second of each process when nothing is published. Reports come once a second."""
         before, began = Counted.of(session), time.monotonic()
         window = session.window(lambda: time.sleep(seconds))
         wall = time.monotonic() - began
@@ -209,7 +216,7 @@ def average_turn(measured, process, idle, followers=0, matched=0):
     if matched:
         at_once = measured.load.in_use
         writes = at_once * (1 - (1 - matched / at_once) ** received)
-    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.load.in_use)
+    turn = costs.Turn(cold, received, followers, min(1, followers), writes, matched * received, measured.load.in_use)
     return turn, cpu / turns
 
 
@@ -227,7 +234,8 @@ def points_of(windows, idle):
     masters, repeaters = {}, {}
     for (name, load), rounds in windows.items():
         followers = FOLLOWERS[name]
-        masters[name, load] = median_turn(rounds, "master", idle[name], followers, 0)
+        if rounds[0].load.is_even:
+            masters[name, load] = median_turn(rounds, "master", idle[name], followers, 0)
         if followers == 1:  # one that follows several times gets everything as often
             repeaters[name, load] = median_turn(rounds, "repeater", idle[name], 0, rounds[0].load.matched)
     return masters, repeaters
@@ -241,15 +249,17 @@ TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
 NOBODY = [Load("for nobody, 1 in flight", 0, 1), Load("for nobody, 16 in flight", 0, 1, in_flight=16),
           Load("for nobody, 1,000/s", 0, 1, rate=1_000), Load("for nobody, 100/s", 0, 1, rate=100)]
 SOME = [Load("for 12, 1 in flight", FEW, FEW * GROUPS), Load("for 12, 300/s", FEW, FEW * GROUPS, rate=300)]
+FEWER = Load("for 3, 1 in flight", 3, 4_800)
 ALL = [Load("for 1,200, 1 in flight", MANY, MANY), Load("for 1,200, 16 in flight", MANY, MANY, in_flight=16),
        Load("for 1,200, 20/s", MANY, MANY, rate=20)]
 CALIBRATION = {
-    "1×1": NOBODY + SOME + ALL + [Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16),
+    "1×1": NOBODY + SOME + ALL + [FEWER, Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16),
                                    Load("for 1,200, 64 in flight", MANY, MANY, in_flight=64)],
-    "1×1 often": [NOBODY[0], NOBODY[1], NOBODY[2], SOME[0], ALL[0]],
+    "1×1 often": NOBODY,
+    "1": NOBODY,
 }
 LOADS = SOME + ALL
-FOLLOWERS = {"1×1": 1, "1×1 often": FOLLOWED}
+FOLLOWERS = {"1": 0, "1×1": 1, "1×1 often": FOLLOWED}
 
 
 def predict(costs_, levels, load, messages, idle):
@@ -264,6 +274,7 @@ def predict(costs_, levels, load, messages, idle):
     predicted = []
     for depth, level in enumerate(nodes):
         alone = idle["master"] if depth == 0 else idle["repeater"]
+        alone += idle["a follower"] * len(level[0].followers)
         if depth == len(levels):
             alone += idle["of all clients"] / len(level)
         predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
@@ -278,42 +289,46 @@ def kind_of(levels, depth):
 def trees(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
     calibrator = Calibrator(bench, population)
-    idle_empty = {}
 
-    def connect_after_idling(session):
-        rename(session)
-        idle_empty.update(calibrator.idle(session, 2))
+    def connect_more(session):
         population.connect(session)
+        session.connect(FEWER.in_use, address=session.peer.client_addresses[0], group_size=FEWER.matched,
+                        first_group=GROUPS + 2)
 
-    wanted = {"1×1": (tree_of((1,)), connect_after_idling), "1×1 often": (repeater_following(FOLLOWED), population.connect)}
+    nobody = lambda session: None  # noqa: E731
+    wanted = {"1": (LoneMaster, nobody), "1×1 empty": (tree_of((1,)), nobody), "1×1": (tree_of((1,)), connect_more),
+              "1×1 often": (repeater_following(FOLLOWED), nobody)}
     wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
-    loads = {**CALIBRATION, **{name: LOADS for name in TREES}}
+    loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
     with bench.sessions(outcome, wanted) as sessions:
         if outcome.failures:
             return outcome
         for name, session in sessions.items():
+            rename(session)
             for load in loads[name]:
                 calibrator.prepare(name, session, load)
         windows, idles = {}, {}
         for number in range(bench.rounds):
             for name, session in sessions.items():
                 bench.progress(f"{outcome.name}: round {number + 1} of {bench.rounds}: {name}")
-                if name in CALIBRATION:
+                if name in loads and name not in TREES:
                     idles.setdefault(name, []).append(calibrator.idle(session))
                 for load in loads[name]:
                     found = calibrator.measure(name, session, load)
                     outcome.foreign = max(outcome.foreign, found.window.foreign)
                     windows.setdefault((name, load.name), []).append(found)
     idle = {name: {process: tuple(statistics.median(each[process][i] for each in rounds) for i in (0, 1))
-                   for process in ("master", "repeater")} for name, rounds in idles.items()}
+                   for process in rounds[0]} for name, rounds in idles.items()}
     masters, repeaters = points_of({key: each for key, each in windows.items() if key[0] in CALIBRATION}, idle)
     found = costs.fit(list(masters.values()), list(repeaters.values()))
-    bench.log(f"costs: {found.values} {found.writes} {idle} {idle_empty}")
+    bench.log(f"costs: {found.values} {found.writes} {idle}")
     for what, points, model in (("master", masters, found.master_turn), ("repeater", repeaters, found.repeater_turn)):
         for (name, load), (turn, cpu) in points.items():
             bench.log(f"fit {name} {load} {what}: {cpu:.1f} as {model(turn):.1f} {turn}")
-    without = idle_empty["repeater"][0]
-    resting = {"master": idle_empty["master"][0], "repeater": without,
+    without = idle["1×1 empty"]["repeater"][0]
+    alone = idle["1"]["master"][0]
+    follower = max(0.0, idle["1×1 often"]["master"][0] - alone) / FOLLOWED
+    resting = {"master": alone, "a follower": follower, "repeater": without,
                "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
     for name, levels in TREES.items():
         for load in LOADS:

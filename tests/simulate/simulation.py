@@ -57,7 +57,7 @@ class Core:
         self._ready.append([node, None])
         if self._running is None:
             self._next()
-        elif self._used[node] + self.GRANULARITY < self._used_now(self._running[0]):
+        elif self._running[1] and self._used[node] + self.GRANULARITY < self._used_now(self._running[0]):
             running, left = self._running
             ran = self.simulation.now - self._since
             self._charge(running, ran)
@@ -88,10 +88,10 @@ class Core:
         if running is not self._running:
             return  # it was interrupted, and ends later
         self._charge(running[0], running[1])
-        self._running = None
+        running[1] = 0.0
+        self._since = self.simulation.now
         running[0].end_turn()
-        if self._running is None:
-            self._next()
+        self._next()
 
 
 class Message:
@@ -121,6 +121,10 @@ class Link:
 
 class Node:
     """A master (which nobody feeds) or a repeater. One process, one thread: turns."""
+
+    # µs, at most, from the last write of a turn to the next look at the input. Who has been written to may be as quick, so
+    # that what he sends for it is in the next turn, or in the one after: measured, either is as frequent.
+    BACK = 16.0
 
     def __init__(self, simulation, core, costs, name, clients=0, in_use=None):
         self.simulation = simulation
@@ -170,6 +174,7 @@ class Node:
         for each in matched:
             missed *= 1 - each / self.clients if self.clients else 1.0
         turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=len(self.followers),
+                    woken=len(self.followers),
                     writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
         cost = self.costs.master_turn(turn) if self.is_master else self.costs.repeater_turn(turn)
         self.turns += 1
@@ -183,7 +188,11 @@ class Node:
         done, self._turn = self._turn, []
         for message, publisher in done:
             for follower, link in self.followers:
-                self.simulation.at(link.arrival(now, message.bytes + 128), follower.receive, message)
+                arrival = link.arrival(now, message.bytes + 128)
+                if arrival > now:
+                    self.simulation.at(arrival, follower.receive, message)
+                else:  # it is there before anybody else runs
+                    follower.receive(message)
             if self.matched(message):
                 message.reached.append((self, now))
                 message.pending -= 1
@@ -191,6 +200,12 @@ class Node:
                 publisher.answered(message)
             if message.pending == 0 and message.publisher:
                 message.publisher.everywhere(message)
+        if self.is_master:
+            self._look()
+        else:
+            self.simulation.after(self.simulation.random.uniform(0, self.BACK), self._look)
+
+    def _look(self):
         self._ready = bool(self.inbox)
         if self._ready:
             self.core.make_ready(self)

@@ -14,8 +14,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from measuring import alternate
-from peers import LoneMaster, Relay
+from peers import Aphlict, AphlictPair, LoneMaster, Relay
+from processes import Failed
 from scenarios import scenario
 
 SIMULATE = Path(__file__).resolve().parents[1] / "simulate"
@@ -157,6 +157,8 @@ class Population:
             return {"targets": 1, "first_group": self.groups}
         if load == FEWER:
             return {"targets": load.in_use // load.matched, "first_group": self.groups + 2}
+        if load.matched == MOST:
+            return {"targets": 1, "first_group": MOST_GROUP}
         if load.matched == self.many:
             return {"targets": 1, "first_group": self.groups + 1}
         return {"targets": load.in_use // self.few, "first_group": 0}
@@ -285,77 +287,253 @@ def kind_of(levels, depth):
     return "master" if depth == 0 else "repeater" if depth == len(levels) else "middle node"
 
 
-@scenario("trees", "CPU that tests/simulate predicts for 1×2, 1×4 and 1×2×4, from one master with one repeater, and what is measured")
-def trees(bench, outcome):
-    population = Population(FEW, GROUPS, MANY)
-    calibrator = Calibrator(bench, population)
-
-    def connect_more(session):
-        population.connect(session)
-        session.connect(FEWER.in_use, address=session.peer.client_addresses[0], group_size=FEWER.matched,
-                        first_group=GROUPS + 2)
-
-    nobody = lambda session: None  # noqa: E731
-    wanted = {"1": (LoneMaster, nobody), "1×1 empty": (tree_of((1,)), nobody), "1×1": (tree_of((1,)), connect_more),
-              "1×1 often": (repeater_following(FOLLOWED), nobody)}
-    wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
-    loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
-    with bench.sessions(outcome, wanted) as sessions:
-        if outcome.failures:
-            return outcome
+def measure_rounds(bench, outcome, calibrator, sessions, loads, idle_of):
+    """All loads of all sessions, round by round. Returns windows by (session, load), and idle CPU and turns a second."""
+    for name, session in sessions.items():
+        for load in loads[name]:
+            calibrator.prepare(name, session, load)
+    windows, idles = {}, {}
+    for number in range(bench.rounds):
         for name, session in sessions.items():
-            rename(session)
+            bench.progress(f"{outcome.name}: round {number + 1} of {bench.rounds}: {name}")
+            if name in idle_of:
+                idles.setdefault(name, []).append(calibrator.idle(session))
             for load in loads[name]:
-                calibrator.prepare(name, session, load)
-        windows, idles = {}, {}
-        for number in range(bench.rounds):
-            for name, session in sessions.items():
-                bench.progress(f"{outcome.name}: round {number + 1} of {bench.rounds}: {name}")
-                if name in loads and name not in TREES:
-                    idles.setdefault(name, []).append(calibrator.idle(session))
-                for load in loads[name]:
-                    found = calibrator.measure(name, session, load)
-                    outcome.foreign = max(outcome.foreign, found.window.foreign)
-                    windows.setdefault((name, load.name), []).append(found)
+                found = calibrator.measure(name, session, load)
+                outcome.foreign = max(outcome.foreign, found.window.foreign)
+                windows.setdefault((name, load.name), []).append(found)
     idle = {name: {process: tuple(statistics.median(each[process][i] for each in rounds) for i in (0, 1))
                    for process in rounds[0]} for name, rounds in idles.items()}
+    return windows, idle, idles
+
+
+def calibrate(bench, windows, idle):
     masters, repeaters = points_of({key: each for key, each in windows.items() if key[0] in CALIBRATION}, idle)
     found = costs.fit(list(masters.values()), list(repeaters.values()))
     bench.log(f"costs: {found.values} {found.writes} {idle}")
     for what, points, model in (("master", masters, found.master_turn), ("repeater", repeaters, found.repeater_turn)):
         for (name, load), (turn, cpu) in points.items():
             bench.log(f"fit {name} {load} {what}: {cpu:.1f} as {model(turn):.1f} {turn}")
-    without = idle["1×1 empty"]["repeater"][0]
+    return found
+
+
+def resting(idle):
+    """CPU (µs a second) of nodes to which nothing comes but reports and pings of each other."""
     alone = idle["1"]["master"][0]
-    follower = max(0.0, idle["1×1 often"]["master"][0] - alone) / FOLLOWED
-    resting = {"master": alone, "a follower": follower, "repeater": without,
-               "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
+    without = idle["1×1 empty"]["repeater"][0]
+    return {"master": alone, "a follower": max(0.0, idle["1×1 often"]["master"][0] - alone) / FOLLOWED,
+            "repeater": without, "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
+
+
+def calibrating_sessions(population, more=()):
+    """One master with one repeater, as often as there are clients and followers to be had of it."""
+
+    def connect(session):
+        rename(session)
+        population.connect(session)
+        address = session.peer.client_addresses[0]
+        session.connect(FEWER.in_use, address=address, group_size=FEWER.matched, first_group=GROUPS + 2)
+        if more:
+            session.connect(MOST, address=address, first_group=MOST_GROUP)
+
+    return {"1": (LoneMaster, rename), "1×1 empty": (tree_of((1,)), rename), "1×1": (tree_of((1,)), connect),
+            "1×1 often": (repeater_following(FOLLOWED), rename)}
+
+
+@scenario("trees", "CPU that tests/simulate predicts for 1×2, 1×4 and 1×2×4, from one master with one repeater, and what is measured")
+def trees(bench, outcome):
+    population = Population(FEW, GROUPS, MANY)
+    calibrator = Calibrator(bench, population)
+    wanted = calibrating_sessions(population)
+    wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
+    loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
+    with bench.sessions(outcome, wanted) as sessions:
+        if outcome.failures:
+            return outcome
+        try:
+            windows, idle, _ = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads) - set(TREES))
+        except Failed as failure:
+            outcome.fail("a window", failure)
+            return outcome
+    found = calibrate(bench, windows, idle)
     for name, levels in TREES.items():
         for load in LOADS:
             rounds = windows[name, load.name]
-            predicted = predict(found, levels, load, rounds[0].messages, resting)
+            predicted = predict(found, levels, load, rounds[0].messages, resting(idle))
             for depth, guess in enumerate(predicted):
-                kind = kind_of(levels, depth)
-                processes = ["master"] if depth == 0 else [
-                    process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
-                subject = f"{name}, {kind}"
-                for window in rounds:
-                    for process in processes:
-                        cpu = window.window.cpu[process].seconds * 1e6 / window.messages
-                        outcome.add(subject, f"{load.name}", "µs", cpu)
-                real = outcome.median(subject, load.name)
-                turns = statistics.mean(each.counted.turns[process] for process in processes for each in rounds)
-                bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} turns {turns / rounds[0].messages:.2f}")
-                outcome.add(subject, f"{load.name}, predicted", "µs", guess)
-                off = guess / real - 1
-                outcome.bar(f"{name}, {kind}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
+                compare(bench, outcome, name, levels, depth, rounds, guess)
     return outcome
+
+
+def compare(bench, outcome, name, levels, depth, rounds, guess):
+    """One bar: the nodes of one level of a tree, under one load."""
+    load, kind = rounds[0].load, kind_of(levels, depth)
+    processes = ["master"] if depth == 0 else [
+        process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
+    subject = f"{name}, {kind}"
+    for measured in rounds:
+        for process in processes:
+            outcome.add(subject, load.name, "µs", measured.window.cpu[process].seconds * 1e6 / measured.messages)
+    outcome.add(subject, f"{load.name}, predicted", "µs", guess)
+    real = outcome.median(subject, load.name)
+    off = guess / real - 1
+    bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} {off:+.0%}")
+    outcome.bar(f"{name}, {kind}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
 
 
 def rename(session):
     """The repeater of a tree of one is a repeater like any other."""
     peer = session.peer
+    if len(peer.servers) != 2:
+        return
     for server in peer.servers:
-        if server.name == "1.1" and len(peer.servers) == 2:
+        if server.name == "1.1":
             peer.watched["repeater"] = peer.watched.pop("1.1")
             server.name = "repeater"
+
+
+# --- costs.json ----------------------------------------------------------------------------------------------
+
+MOST, MOST_GROUP = 8_000, 3_000
+COSTS = {
+    **CALIBRATION,
+    "1×1": CALIBRATION["1×1"] + [Load("for 12 of 120, 1 in flight", FEW, 10 * FEW),
+                                 Load("for 8,000, 1 in flight", MOST, MOST)],
+}
+
+
+def leave_one_out(windows, idle, rounds):
+    """The costs as they were without one of the rounds, for each: what they depend on chance."""
+    for left_out in range(rounds):
+        kept = {key: each[:left_out] + each[left_out + 1:] or each for key, each in windows.items()}
+        yield costs.fit(*(list(points.values()) for points in points_of(kept, idle)))
+
+
+@scenario("costs", "what publishes, the feed, deliveries, pings and connections cost: tests/simulate reads it (--costs FILE)")
+def measure_costs(bench, outcome):
+    population = Population(FEW, GROUPS, MANY)
+    calibrator = Calibrator(bench, population)
+    loads = {"1×1 empty": [], **COSTS}
+    clients = FEW * GROUPS + MANY + FEWER.in_use + MOST
+    with bench.sessions(outcome, calibrating_sessions(population, more=True)) as sessions:
+        if outcome.failures:
+            return outcome
+        try:
+            windows, idle, idles = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads))
+        except Failed as failure:
+            outcome.fail("a window", failure)
+            return outcome
+        full = sessions["1×1"]
+        for _ in range(bench.rounds):
+            full.load.ask("ping", every=2, seconds=1)
+            ping = full.window(lambda: full.load.ask("ping", every=4, seconds=1))
+            at_rest = idle["1×1"]["repeater"][0] * ping.result["seconds"]
+            outcome.add("repeater", "ping", "µs", (ping.cpu["repeater"].seconds * 1e6 - at_rest) / ping.result["pings"])
+    found = calibrate(bench, windows, idle)
+    for rounds in zip(*(idles[name] for name in ("1", "1×1 empty", "1×1", "1×1 often"))):
+        of = resting(dict(zip(("1", "1×1 empty", "1×1", "1×1 often"), rounds)))
+        outcome.add("at rest, a second", "master", "µs", of["master"])
+        outcome.add("at rest, a second", "follower", "µs", of["a follower"])
+        outcome.add("at rest, a second", "repeater", "µs", of["repeater"])
+        outcome.add("at rest, a second", "client", "µs", of["of all clients"] / clients)
+    add_wire(outcome, windows["1×1", "for 1,200, 16 in flight"])
+    add_clients_that_come(bench, outcome)
+    if bench.present(outcome, [Aphlict]):
+        add_aphlict(bench, outcome)
+    spread = list(leave_one_out(windows, idle, bench.rounds))
+    for name in found.values:
+        for each in spread:
+            outcome.add("turn", name, "× write" if name == "gathered" else "µs", each.values[name])
+    for in_use, _ in found.writes:
+        for each in spread:
+            outcome.add("write", f"{in_use:,.0f} clients in use", "µs", dict(each.writes)[in_use])
+    if bench.costs_file:
+        write_costs(bench, outcome, found)
+    return outcome
+
+
+def add_wire(outcome, rounds):
+    """Bytes of a message of 300 bytes on its way, above TCP."""
+    for measured in rounds:
+        count = measured.messages
+        outcome.add("wire", "publish", "bytes", measured.counted.received["master"] / count)
+        outcome.add("wire", "feed message", "bytes", measured.counted.received["repeater"] / count)
+        outcome.add("wire", "delivery", "bytes", measured.counted.sent["repeater"] / count / measured.load.matched)
+
+
+def add_clients_that_come(bench, outcome):
+    few, many = 100, bench.sized(5_000, 2_000)
+    for _ in range(bench.rounds):
+        bench.progress(f"{outcome.name}: clients that come")
+        with bench.session(tree_of((1,))) as session:
+            rename(session)
+            session.settled_cpu()
+            empty = session.peer.pss()
+            address = session.peer.client_addresses[0]
+            session.connect(few, address=address, group_size=1)
+            session.settled_cpu()
+            before = session.peer.pss()
+            window = session.window(
+                lambda: session.connect(many, address=address, group_size=1, first_group=few, sync=False))
+            after = session.peer.pss()
+            outcome.add("repeater", "connect", "µs", window.cpu["repeater"].seconds * 1e6 / many)
+            outcome.add("memory", "client", "bytes", (after["repeater"] - before["repeater"]) / many)
+            for process in empty:
+                outcome.add("memory", process, "bytes", empty[process])
+
+
+def add_aphlict(bench, outcome):
+    """One publish costs Aphlict a look at each of its clients; each peer, a post."""
+    few, many, addressed = 100, 5_000, 1_000
+    nobody = {"targets": 1, "first_group": 1}
+    for _ in range(bench.rounds):
+        bench.progress(f"{outcome.name}: aphlict")
+        cpu = {}
+        for clients in (few, many):
+            with bench.session(Aphlict) as session:
+                session.connect(clients, first_group=2, group_size=addressed)
+                count = session.messages_for(bench.window_seconds / 3, **nobody)
+                window = session.publish_window(count, **nobody)
+                cpu[clients] = window.cpu["aphlict"].seconds * 1e6 / count
+                if clients == many:
+                    to_some = {"targets": 1, "first_group": 2}
+                    count = session.messages_for(bench.window_seconds / 3, **to_some)
+                    window = session.publish_window(count, **to_some)
+                    delivery = window.cpu["aphlict"].seconds * 1e6 / count - cpu[many]
+                    outcome.add("aphlict", "delivery", "µs", delivery / addressed)
+                    outcome.add("memory", "aphlict", "bytes", session.peer.pss()["aphlict"])
+        scan = (cpu[many] - cpu[few]) / (many - few)
+        outcome.add("aphlict", "scan of a client", "µs", scan)
+        outcome.add("aphlict", "publish", "µs", cpu[few] - few * scan)
+        with bench.session(AphlictPair) as session:
+            session.connect(few, first_group=2)
+            count = session.messages_for(bench.window_seconds / 3, **nobody)
+            window = session.publish_window(count, **nobody)
+            outcome.add("aphlict", "post to a peer", "µs", window.cpu["first"].seconds * 1e6 / count - cpu[few])
+            outcome.add("aphlict", "post of a peer", "µs", window.cpu["second"].seconds * 1e6 / count)
+
+
+def write_costs(bench, outcome, found):
+    """What costs.Costs.load() reads."""
+
+    def rounded(figure):
+        return {key: round(value, 4) if isinstance(value, float) else value for key, value in figure.items()
+                if key != "rounds"}
+
+    def of(subject, name, median=None):
+        figure = outcome.series(subject, name).as_json()
+        if median is not None:
+            figure["median"] = median
+        return rounded(figure)
+
+    others = {f"{subject}: {name}": of(subject, name) for subject, metrics in outcome.figures.items()
+              for name in metrics if subject not in ("turn", "write")}
+    document = {
+        "about": {"command": "tests/bench/run costs --costs tests/simulate/costs.json", "rounds": bench.rounds,
+                  "message": "300 bytes", "others used, cores": round(outcome.foreign, 1), **bench.about_the_run()},
+        "turn": {name: of("turn", name, value) for name, value in found.values.items()},
+        "write": [{"clients in use": round(in_use), **of("write", f"{in_use:,.0f} clients in use", value)}
+                  for in_use, value in found.writes],
+        "others": dict(sorted(others.items())),
+    }
+    Path(bench.costs_file).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

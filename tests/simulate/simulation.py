@@ -38,7 +38,8 @@ class Simulation:
 
 class Core:
     """Runs the turns of its nodes. Where several share it, one that becomes ready and has used less than the one that
-    runs takes its place, as Linux has it; else they come one after the other."""
+    runs takes its place, as Linux has it. Which of several comes next is left to chance: measured, it is neither the first
+    that was ready nor the one that has used least."""
 
     SLEEPER = 3_000.0  # who has slept counts as having used so much less than the others, at most
     GRANULARITY = 1_000.0
@@ -62,7 +63,7 @@ class Core:
             ran = self.simulation.now - self._since
             self._charge(running, ran)
             self._ready.append([running, left - ran])
-            self._next(node)
+            self._next()
 
     def _used_now(self, node):
         return self._used[node] + self.simulation.now - self._since
@@ -71,12 +72,11 @@ class Core:
         self._used[node] += ran
         self.busy += ran
 
-    def _next(self, node=None):
+    def _next(self):
         self._running = None
         if not self._ready:
             return
-        place = next((i for i, each in enumerate(self._ready) if each[0] is node), 0)
-        self._running = self._ready.pop(place)
+        self._running = self._ready.pop(self.simulation.random.randrange(len(self._ready)))
         node = self._running[0]
         self._least = max(self._least, min([self._used[each[0]] for each in self._ready] + [self._used[node]]))
         if self._running[1] is None:
@@ -134,6 +134,7 @@ class Node:
         self.clients = clients
         self.in_use = in_use or clients  # on the core, all processes together
         self.followers = []  # (Node, Link)
+        self.further_followers = 0  # that are the same as these, and that nobody looks at: they only cost
         self.is_master = True
         self.inbox = []
         self.cpu = 0.0
@@ -173,8 +174,8 @@ class Node:
         missed = 1.0  # the share of clients that none of the messages is for
         for each in matched:
             missed *= 1 - each / self.clients if self.clients else 1.0
-        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=len(self.followers),
-                    woken=len(self.followers),
+        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=len(self.followers) + self.further_followers,
+                    woken=len(self.followers) + self.further_followers,
                     writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
         cost = self.costs.master_turn(turn) if self.is_master else self.costs.repeater_turn(turn)
         self.turns += 1

@@ -49,7 +49,7 @@ def repeater_following(times):
     return FollowingOften
 
 
-def tree_of(levels):
+def tree_of(levels, clients="127.0.0.1:0"):
     """A master with so many nodes on each level below it. The last level has the clients."""
 
     class Tree(Relay):
@@ -65,10 +65,12 @@ def tree_of(levels):
                     node = self.serve(
                         f"{depth}.{i + 1}",
                         [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{above[i % len(above)]}",
-                         "--admin", "127.0.0.1:0", "--clients", "127.0.0.1:0" if last else "none",
+                         "--admin", "127.0.0.1:0", "--clients", clients if last else "none",
                          *([] if last else ["--repeaters", "127.0.0.1:0"])],
                     )
                     node.wait_for(r"\bsynchronised\b")
+                    if last and clients == "none":
+                        continue
                     if last:
                         self.client_addresses.append(node.address("client"))
                     else:
@@ -336,7 +338,7 @@ def calibrating_sessions(population, more=()):
         if more:
             session.connect(MOST, address=address, first_group=MOST_GROUP)
 
-    return {"1": (LoneMaster, rename), "1×1 empty": (tree_of((1,)), rename), "1×1": (tree_of((1,)), connect),
+    return {"1": (LoneMaster, rename), "1×1 empty": (tree_of((1,), clients="none"), rename), "1×1": (tree_of((1,)), connect),
             "1×1 often": (repeater_following(FOLLOWED), rename)}
 
 

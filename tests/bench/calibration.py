@@ -487,14 +487,14 @@ def add_clients_that_come(bench, outcome):
 def add_aphlict(bench, outcome):
     """One publish costs Aphlict a look at each of its clients; each peer, a post."""
     few, many, addressed = 100, 5_000, 1_000
-    nobody = {"targets": 1, "first_group": 1}
+    nobody = {"targets": 1, "first_group": 1}  # windows of thousands, which node needs to be warm
     for _ in range(bench.rounds):
         bench.progress(f"{outcome.name}: aphlict")
         cpu = {}
         for clients in (few, many):
             with bench.session(Aphlict) as session:
                 session.connect(clients, first_group=2, group_size=addressed)
-                count = session.messages_for(bench.window_seconds / 3, **nobody)
+                count = session.messages_for(bench.window_seconds, **nobody)
                 window = session.publish_window(count, **nobody)
                 cpu[clients] = window.cpu["aphlict"].seconds * 1e6 / count
                 if clients == many:
@@ -509,7 +509,7 @@ def add_aphlict(bench, outcome):
         outcome.add("aphlict", "publish", "µs", cpu[few] - few * scan)
         with bench.session(AphlictPair) as session:
             session.connect(few, first_group=2)
-            count = session.messages_for(bench.window_seconds / 3, **nobody)
+            count = session.messages_for(bench.window_seconds, **nobody)
             window = session.publish_window(count, **nobody)
             outcome.add("aphlict", "post to a peer", "µs", window.cpu["first"].seconds * 1e6 / count - cpu[few])
             outcome.add("aphlict", "post of a peer", "µs", window.cpu["second"].seconds * 1e6 / count)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(SIMULATE))
 
 from costs import Costs, Turn, coldness, fit  # noqa: E402
 from experiments import EXPERIMENTS, gathered, posts  # noqa: E402
-from simulation import ClosedLoop, Link, OpenLoop, Simulation, tree  # noqa: E402
+from simulation import ClosedLoop, Link, Node, OpenLoop, Simulation, tree  # noqa: E402
 
 KNOWN = {"publish.turn": 20.0, "publish.message": 12.0, "publish.cold": 10.0, "follower.turn": 3.0,
          "follower.message": 0.5, "waking.turn": 2.0, "waking.cold": 1.0, "receive.turn": 8.0, "receive.message": 1.5,
@@ -45,7 +45,7 @@ def test_every_message_is_delivered_once_and_all_work_is_on_some_core(levels, sh
     assert max(core.busy for core in cores) <= simulation.now
 
 
-@pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 def test_the_work_that_a_message_finds_waiting_is_that_of_an_m_d_1_queue(load):
     """Pollaczek and Khinchine, for work rather than for waiting, which holds whatever is gathered in a turn."""
     service = 10.0
@@ -61,18 +61,18 @@ def test_the_work_that_a_message_finds_waiting_is_that_of_an_m_d_1_queue(load):
         receive(message, publisher)
 
     master.receive = look
-    OpenLoop(simulation, master, 60_000, 1e6 * load / service, lambda _: {}, poisson=True)
+    OpenLoop(simulation, master, 30_000, 1e6 * load / service, lambda _: {}, poisson=True)
     simulation.run()
     assert sum(found) / len(found) == pytest.approx(load * service / (2 * (1 - load)), rel=0.1)
-    assert master.core.busy == pytest.approx(60_000 * service)
-    assert simulation.now == pytest.approx(until[0])  # the node was never idle while something waited
+    assert master.core.busy == pytest.approx(30_000 * service)
+    assert simulation.now == pytest.approx(until[0], abs=2 * Node.BACK)  # it was never idle while something waited
 
 
 def test_a_busy_node_gathers_as_many_messages_in_a_turn_as_the_formula_says():
     fixed, each, rate = 1_000.0, 5.0, 0.1
     simulation = Simulation()
     (master,), _ = tree(simulation, free(**{"publish.turn": fixed, "publish.message": each}), (1,), 0)
-    OpenLoop(simulation, master, 50_000, rate * 1e6, lambda _: {}, poisson=True)
+    OpenLoop(simulation, master, 20_000, rate * 1e6, lambda _: {}, poisson=True)
     simulation.run()
     assert master.received / master.turns == pytest.approx(gathered(fixed, each, rate), rel=0.02)
     assert gathered(fixed, each, 0.21) is None
@@ -119,4 +119,4 @@ def test_the_page_shows_every_experiment_and_every_picture():
     assert all(f"tests/simulate/run {name} -->" in page for name in EXPERIMENTS)
     pictures = list((ROOT / "docs" / "scaling").glob("*.svg"))
     assert pictures and all(f"(scaling/{picture.name})" in page for picture in pictures)
-    assert all(picture.stat().st_size < 60_000 for picture in pictures)
+    assert all(picture.stat().st_size < 30_000 for picture in pictures)

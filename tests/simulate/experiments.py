@@ -19,6 +19,7 @@ PING_EVERY = 15.0
 LATENCY = 200.0  # µs between hosts of one zone
 GIGABIT = 125.0  # bytes a µs
 OVERHEAD = 66 + 24  # bytes of Ethernet, IP and TCP in each segment, and the acknowledgement's share
+PUBLISHERS = 8  # publishes that a turn finds at most: as many were measured with 16 connections, and more were not tried
 KERNEL = 4_096  # bytes a connection: assumed, see docs
 BUSY = 0.5  # of a core, what a node is planned for: the rest is for herds
 
@@ -189,6 +190,8 @@ def node_load(costs, is_master, rate, followers, clients, deliveries):
     cold = cost(1.0)
     hot_each = cost(11.0) / 10 - cost(1.0) / 10
     messages = gathered(cold - hot_each, hot_each, per_us)
+    if is_master:
+        messages = min(messages or PUBLISHERS, PUBLISHERS)
     if messages is None:
         return None
     fixed[0] = cost(messages)
@@ -301,24 +304,28 @@ def sizing(costs):
 # --- saturation ----------------------------------------------------------------------------------------------
 
 
+def most_publishes(costs, followers):
+    """A second, from as many connections as were measured, by a master that does nothing else."""
+    return 1e6 * PUBLISHERS / costs.master_turn(Turn(coldness(50), PUBLISHERS, followers, followers))
+
+
 @experiment("saturation", "where the master's publish path and the feed's links saturate")
 def saturation(costs):
     rows, lines = [], {}
     for followers in (0, 1, 10, 100, 1_000):
-        each = costs["publish.message"] + followers * costs["follower.message"]
-        most = 1e6 / each
+        most = most_publishes(costs, followers)
         links = [speed * 1e6 / (bytes_of_feed(costs) * followers) if followers else None
                  for speed in (GIGABIT, 10 * GIGABIT)]
         limit = min([most] + [link for link in links[1:] if link])
         rows.append([f"{followers:,}", f"{number(most)}/s"] + [f"{number(link)}/s" if link else "" for link in links]
                     + ["CPU" if limit == most else "a link of 10 Gbit/s"])
     for followers in (1, 10, 100):
-        each = costs["publish.message"] + followers * costs["follower.message"]
         for share in (0.01, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.2):
-            rate = share * 1e6 / each
+            rate = share * most_publishes(costs, followers)
             simulation = Simulation()
             nodes = tree(simulation, costs, (1,), 1_000)
             nodes[0][0].further_followers = followers - 1
+            nodes[0][0].at_once = PUBLISHERS
             publishers = OpenLoop(simulation, nodes[0][0], 4_000, rate, lambda _: {"1.1": 1}, poisson=True)
             answered = []
             publishers.answered = lambda message: answered.append(simulation.now - message.due)  # noqa: B023
@@ -337,7 +344,22 @@ TLS = 620.0  # µs that TLS adds to a client that comes: docs/performance.md, 66
 SYN_RETRIES = (1e6, 2e6, 4e6, 8e6, 16e6, 32e6)
 
 
-def herd_of(costs, clients, queue, tls=False, spread=0.0, deliver=500.0, seed=1):
+GIVEN_UP = 10e6  # µs: deploy/browser/aphlict-client.js leaves who says nothing for so long
+FIRST_WAIT, LONGEST_WAIT = 0.5e6, 30e6  # its bounds of the random time before the next attempt
+
+
+def next_attempt(time, tries, module, chance):
+    """When a SYN is sent again, or the page gives up and begins anew."""
+    if not module:
+        return time + SYN_RETRIES[min(tries, 5)]
+    attempt, place = divmod(tries, 4)  # a SYN and three more in 10 s
+    if place < 3:
+        return time + SYN_RETRIES[place]
+    rest = GIVEN_UP - sum(SYN_RETRIES[:3])
+    return time + rest + chance.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
+
+
+def herd_of(costs, clients, queue, tls=False, spread=0.0, module=False, deliver=500.0, seed=1):
     """Clients that come to one repeater at once, or spread over some time (µs). Returns (time of the last one, p99 of the
     turns' lengths meanwhile, those that had to be sent a SYN again).
 
@@ -356,7 +378,7 @@ def herd_of(costs, clients, queue, tls=False, spread=0.0, deliver=500.0, seed=1)
                 waiting += 1
             else:
                 again += tries == 0
-                heapq.heappush(arrivals, (time + SYN_RETRIES[min(tries, 5)], tries + 1))
+                heapq.heappush(arrivals, (next_attempt(time, tries, module, chance), tries + 1))
         if not waiting:
             now = arrivals[0][0]
             continue
@@ -374,13 +396,14 @@ def herd(costs):
     rows, lines = [], {}
     for each in (5_000, 10_000, 20_000, 50_000):
         for tls in (False, True):
-            for name, queue, spread in (("at once", 4_096, 0), ("at once, queue of 16,384", 16_384, 0),
-                                        ("drained over 20 s", 4_096, 20e6)):
-                end, turn, again = herd_of(costs, each, queue, tls, spread)
-                if name == "at once" or tls or each == 20_000:
+            for name, queue, spread, module in (("at once", 4_096, 0, False), ("at once, queue of 16,384", 16_384, 0, False),
+                                                ("the same, aphlict-client.js", 16_384, 0, True),
+                                                ("drained over 20 s", 16_384, 20e6, False)):
+                end, turn, again = herd_of(costs, each, queue, tls, spread, module)
+                if name in ("at once", "at once, queue of 16,384") or each >= 20_000:
                     rows.append([f"{each:,}", "with TLS" if tls else "plain", name, duration(end), duration(turn),
                                  percent(again / each) if again else "none"])
-                if name != "at once, queue of 16,384":
+                if name in ("at once", "at once, queue of 16,384"):
                     lines.setdefault(f"{'TLS' if tls else 'plain'}, {name}", []).append((each, end / 1e6))
     head = ["clients that come to a repeater", "", "how", "until all are back", "its turns meanwhile, p99", "SYNs sent again"]
     charts = {"herd": chart("Until all clients are back", "clients that come to one repeater", "s", lines)}

@@ -136,6 +136,7 @@ class Node:
         self.followers = []  # (Node, Link)
         self.further_followers = 0  # that are the same as these, and that nobody looks at: they only cost
         self.is_master = True
+        self.at_once = None  # what a turn takes at most: as many as there are connections that publish; none: all
         self.inbox = []
         self.cpu = 0.0
         self.turns = 0
@@ -168,7 +169,7 @@ class Node:
 
     def begin_turn(self):
         """Takes all that is there, and says what the turn costs."""
-        self._turn, self.inbox = self.inbox, []
+        self._turn, self.inbox = self.inbox[: self.at_once], self.inbox[self.at_once :] if self.at_once else []
         matched = [self.matched(message) for message, _ in self._turn]
         frames = sum(matched)
         missed = 1.0  # the share of clients that none of the messages is for

@@ -112,8 +112,14 @@ class Load:
     name: str
     matched: int  # clients of the whole tree, a message
     in_use: int  # clients that take turns
+    first_group: int
     in_flight: int = 1
     rate: float = None  # a second, evenly; none: closed loop
+
+    @property
+    def targets(self):
+        """Groups that take turns."""
+        return self.in_use // self.matched if self.matched else 1
 
     @property
     def is_even(self):
@@ -154,28 +160,17 @@ class Population:
                             group_size=self.few // len(addresses))
             session.connect(self.many // len(addresses), address=address, first_group=self.groups + 1)
 
-    def addressed(self, load):
-        if load.matched == 0:
-            return {"targets": 1, "first_group": self.groups}
-        if load == FEWER:
-            return {"targets": load.in_use // load.matched, "first_group": self.groups + 2}
-        if load.matched == MOST:
-            return {"targets": 1, "first_group": MOST_GROUP}
-        if load.matched == self.many:
-            return {"targets": 1, "first_group": self.groups + 1}
-        return {"targets": load.in_use // self.few, "first_group": 0}
-
 
 class Calibrator:
     """Measures sessions under loads, and idle ones."""
 
-    def __init__(self, bench, population):
+    def __init__(self, bench):
         self.bench = bench
-        self.population = population
         self.messages = {}
 
     def options(self, load):
-        return {**self.population.addressed(load), "in_flight": 8 if load.rate else load.in_flight, "rate": load.rate}
+        return {"targets": load.targets, "first_group": load.first_group,
+                "in_flight": 8 if load.rate else load.in_flight, "rate": load.rate}
 
     def prepare(self, name, session, load):
         """Finds out how many messages a window has."""
@@ -248,21 +243,33 @@ def points_of(windows, idle):
 # --- trees ---------------------------------------------------------------------------------------------------
 
 FEW, GROUPS, MANY = 12, 400, 1_200
+FEWER, FEWER_CLIENTS = 3, 4_800
+FOR_NOBODY, FOR_MANY, FOR_FEWER, FOR_MOST = GROUPS, GROUPS + 1, GROUPS + 2, 3_000  # the first group of each
 TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
 
-NOBODY = [Load("for nobody, 1 in flight", 0, 1), Load("for nobody, 16 in flight", 0, 1, in_flight=16),
-          Load("for nobody, 1,000/s", 0, 1, rate=1_000), Load("for nobody, 100/s", 0, 1, rate=100)]
-SOME = [Load("for 12, 1 in flight", FEW, FEW * GROUPS), Load("for 12, 300/s", FEW, FEW * GROUPS, rate=300)]
-FEWER = Load("for 3, 1 in flight", 3, 4_800)
-ALL = [Load("for 1,200, 1 in flight", MANY, MANY), Load("for 1,200, 16 in flight", MANY, MANY, in_flight=16),
-       Load("for 1,200, 20/s", MANY, MANY, rate=20)]
+
+def nobody(name, **how):
+    return Load(f"for nobody, {name}", 0, 1, FOR_NOBODY, **how)
+
+
+def some(name, in_use=FEW * GROUPS, **how):
+    return Load(f"for {FEW}, {name}", FEW, in_use, 0, **how)
+
+
+def many(name, **how):
+    return Load(f"for {MANY:,}, {name}", MANY, MANY, FOR_MANY, **how)
+
+
+NOBODY = [nobody("1 in flight"), nobody("16 in flight", in_flight=16), nobody("1,000/s", rate=1_000),
+          nobody("100/s", rate=100)]
+LOADS = [some("1 in flight"), some("300/s", rate=300), many("1 in flight"), many("16 in flight", in_flight=16),
+         many("20/s", rate=20)]
 CALIBRATION = {
-    "1×1": NOBODY + SOME + ALL + [FEWER, Load("for 12, 16 in flight", FEW, FEW * GROUPS, in_flight=16),
-                                   Load("for 1,200, 64 in flight", MANY, MANY, in_flight=64)],
-    "1×1 often": NOBODY,
     "1": NOBODY,
+    "1×1": [*NOBODY, *LOADS, Load("for 3, 1 in flight", FEWER, FEWER_CLIENTS, FOR_FEWER),
+            some("16 in flight", in_flight=16), many("64 in flight", in_flight=64)],
+    "1×1 often": NOBODY,
 }
-LOADS = SOME + ALL
 FOLLOWERS = {"1": 0, "1×1": 1, "1×1 often": FOLLOWED}
 
 
@@ -327,25 +334,26 @@ def resting(idle):
             "repeater": without, "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
 
 
-def calibrating_sessions(population, more=()):
+def calibrating_sessions(population, most=0):
     """One master with one repeater, as often as there are clients and followers to be had of it."""
 
     def connect(session):
         rename(session)
         population.connect(session)
         address = session.peer.client_addresses[0]
-        session.connect(FEWER.in_use, address=address, group_size=FEWER.matched, first_group=GROUPS + 2)
-        if more:
-            session.connect(MOST, address=address, first_group=MOST_GROUP)
+        session.connect(FEWER_CLIENTS, address=address, group_size=FEWER, first_group=FOR_FEWER)
+        if most:
+            session.connect(most, address=address, first_group=FOR_MOST)
 
-    return {"1": (LoneMaster, rename), "1×1 empty": (tree_of((1,), clients="none"), rename), "1×1": (tree_of((1,)), connect),
+    empty = tree_of((1,), clients="none")
+    return {"1": (LoneMaster, rename), "1×1 empty": (empty, rename), "1×1": (tree_of((1,)), connect),
             "1×1 often": (repeater_following(FOLLOWED), rename)}
 
 
-@scenario("trees", "CPU that tests/simulate predicts for 1×2, 1×4 and 1×2×4, from one master with one repeater, and what is measured")
+@scenario("trees", "CPU in 1×2, 1×4 and 1×2×4 nodes, beside what tests/simulate predicts from one master with one repeater")
 def trees(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
-    calibrator = Calibrator(bench, population)
+    calibrator = Calibrator(bench)
     wanted = calibrating_sessions(population)
     wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
     loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
@@ -396,11 +404,10 @@ def rename(session):
 
 # --- costs.json ----------------------------------------------------------------------------------------------
 
-MOST, MOST_GROUP = 8_000, 3_000
+MOST = 8_000
 COSTS = {
     **CALIBRATION,
-    "1×1": CALIBRATION["1×1"] + [Load("for 12 of 120, 1 in flight", FEW, 10 * FEW),
-                                 Load("for 8,000, 1 in flight", MOST, MOST)],
+    "1×1": CALIBRATION["1×1"] + [some("of 120, 1 in flight", 10 * FEW), Load("for 8,000, 1 in flight", MOST, MOST, FOR_MOST)],
 }
 
 
@@ -411,13 +418,13 @@ def leave_one_out(windows, idle, rounds):
         yield costs.fit(*(list(points.values()) for points in points_of(kept, idle)))
 
 
-@scenario("costs", "what publishes, the feed, deliveries, pings and connections cost: tests/simulate reads it (--costs FILE)")
+@scenario("costs", "what publishes, the feed, deliveries, pings and clients cost: tests/simulate reads it (--costs FILE)")
 def measure_costs(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
-    calibrator = Calibrator(bench, population)
+    calibrator = Calibrator(bench)
     loads = {"1×1 empty": [], **COSTS}
-    clients = FEW * GROUPS + MANY + FEWER.in_use + MOST
-    with bench.sessions(outcome, calibrating_sessions(population, more=True)) as sessions:
+    clients = FEW * GROUPS + MANY + FEWER_CLIENTS + MOST
+    with bench.sessions(outcome, calibrating_sessions(population, MOST)) as sessions:
         if outcome.failures:
             return outcome
         try:

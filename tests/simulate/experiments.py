@@ -67,8 +67,11 @@ def percent(share):
 
 
 def count_text(value):
+    """Powers of ten from 10⁴ on as such."""
     exponent = round(math.log10(value))
-    return f"10{str(exponent).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}" if value == 10**exponent and value >= 1e4 else f"{value:,}"
+    if exponent < 4 or value != 10**exponent:
+        return f"{value:,}"
+    return "10" + "⁰¹²³⁴⁵⁶⁷⁸⁹"[exponent]
 
 
 def table(head, rows):
@@ -95,7 +98,7 @@ def run_tree(costs, levels, clients, rate, matched, seconds=None, seed=1):
     simulation = Simulation(seed)
     nodes = tree(simulation, costs, levels, clients, link=lambda: Link(LATENCY, GIGABIT))
     leaves = nodes[-1]
-    messages = max(300, min(3_000, round(rate * (seconds or 10))))
+    messages = max(300, min(1_000, round(rate * (seconds or 10))))
 
     def matches(_):
         if matched >= len(leaves):
@@ -139,6 +142,12 @@ def growth(costs):
         "publish rate": lambda case: f"{case['rate']:,}/s",
         "fan-out": lambda case: f"{case['matched']:,}",
     }
+    grown = {  # depth has no place on the charts
+        "clients": lambda case: case["clients"] / base["clients"],
+        "repeaters": lambda case: case["levels"][0] / base["levels"][0],
+        "publish rate": lambda case: case["rate"] / base["rate"],
+        "fan-out": lambda case: case["matched"] / base["matched"],
+    }
     rows, latency, busy = [], {}, {}
     for name, cases in variations.items():
         for place, case in enumerate(cases):
@@ -147,16 +156,15 @@ def growth(costs):
             middle = max(found.busy[1:-1], default=0)
             rows.append([name if place == 0 else "", labels[name](case), duration(found.p50), duration(found.p99),
                          percent(found.busy[0]), percent(middle) if middle else "", percent(found.busy[-1])])
-            factor = (case["levels"][-1] / 10 if name == "repeaters" else len(case["levels"]) if name == "depth" else
-                      case["clients"] / 1e5 if name == "clients" else case["rate"] / 50 if name == "publish rate" else
-                      case["matched"] / 1e3)
-            if name != "depth":
-                latency.setdefault(name, []).append((factor, found.p99 / 1e3))
-                busy.setdefault(name, []).append((factor, found.busy[-1]))
+            if name in grown:
+                latency.setdefault(name, []).append((grown[name](case), found.p99 / 1e3))
+                busy.setdefault(name, []).append((grown[name](case), found.busy[-1]))
     head = ["what grows", "to", "latency p50", "p99", "master", "middle node", "repeater"]
     charts = {
-        "growth-latency": chart("Latency to the last client, p99", "times 1 × 10 repeaters, 100,000 clients, 50/s, 1,000 matched", "ms", latency),
-        "growth-cpu": chart("CPU of a repeater", "times the same", "share of a core", busy),
+        "growth-latency": chart("Latency to the last client, p99",
+                                "times 10 repeaters, 100,000 clients, 50/s, 1,000 matched", "ms", latency),
+        "growth-cpu": chart("CPU of a repeater", "times 10 repeaters, 100,000 clients, 50/s, 1,000 matched",
+                            "share of a core", busy),
     }
     text = [table(head, rows), "", picture("growth-latency", "latency against growth"), "",
             picture("growth-cpu", "CPU of a repeater against growth")]
@@ -278,9 +286,9 @@ def find_cheapest(costs):
     for clients in SIZES:
         for name, every in (("a publish every 20 min", PUBLISH_EVERY), ("every 2 min", PUBLISH_EVERY / 10)):
             found = cheapest(costs, clients, every)
+            middle = percent(max(found.busy[1:-1])) if found.middles else ""
             rows.append([count_text(clients) if every == PUBLISH_EVERY else "", f"{number(clients / every)}/s",
-                         shape(found), percent(found.busy[0]), percent(max(found.busy[1:-1], default=0)) if found.middles else "",
-                         percent(found.busy[-1]), f"{number(found.cpu)}"])
+                         shape(found), percent(found.busy[0]), middle, percent(found.busy[-1]), number(found.cpu)])
             line.setdefault(name, []).append((clients, found.cpu))
             line.setdefault(f"{name}, processes", []).append((clients, found.cores))
     head = ["clients", "publishes", "masters × nodes of each level", "master busy", "middle", "repeater", "cores used"]
@@ -293,11 +301,12 @@ def sizing(costs):
     rows = []
     for clients in (1_000, *SIZES):
         found = cheapest(costs, clients)
-        rows.append([count_text(clients), f"{found.masters:,}", f"{sum(found.middles) * found.masters:,}" if found.middles else "none",
-                     f"{found.repeaters:,}", f"{found.cores:,}", size(found.memory), f"{number(found.feed * 8 / 1e6)} Mbit/s",
-                     f"{number(found.delivered * 8 / 1e6)} Mbit/s"])
-    head = ["clients", "masters", "middle nodes", "repeaters", "cores", "memory, all together", "feed out of its busiest node",
-            "to browsers, all together"]
+        middles = sum(found.middles) * found.masters
+        rows.append([count_text(clients), f"{found.masters:,}", f"{middles:,}" if middles else "none",
+                     f"{found.repeaters:,}", f"{found.cores:,}", size(found.memory),
+                     f"{number(found.feed * 8 / 1e6)} Mbit/s", f"{number(found.delivered * 8 / 1e6)} Mbit/s"])
+    head = ["clients", "masters", "middle nodes", "repeaters", "cores", "memory, all together",
+            "feed out of its busiest node", "to browsers, all together"]
     return table(head, rows), {}
 
 
@@ -326,11 +335,12 @@ def saturation(costs):
             nodes = tree(simulation, costs, (1,), 1_000)
             nodes[0][0].further_followers = followers - 1
             nodes[0][0].at_once = PUBLISHERS
-            publishers = OpenLoop(simulation, nodes[0][0], 4_000, rate, lambda _: {"1.1": 1}, poisson=True)
+            publishers = OpenLoop(simulation, nodes[0][0], 2_000, rate, lambda _: {"1.1": 1}, poisson=True)
             answered = []
             publishers.answered = lambda message: answered.append(simulation.now - message.due)  # noqa: B023
             simulation.run()
-            lines.setdefault(f"{followers} followers", []).append((rate, sorted(answered)[len(answered) * 99 // 100] / 1e3))
+            p99 = sorted(answered)[len(answered) * 99 // 100]
+            lines.setdefault(f"{followers} followers", []).append((rate, p99 / 1e3))
     charts = {"saturation": chart("A publish's answer, p99", "publishes a second", "ms", lines)}
     head = ["followers", "CPU ends at", "1 Gbit/s at", "10 Gbit/s at", "what ends first"]
     return "\n".join([table(head, rows), "", picture("saturation", "answer's latency against publish rate")]), charts

@@ -175,9 +175,9 @@ class Node:
         missed = 1.0  # the share of clients that none of the messages is for
         for each in matched:
             missed *= 1 - each / self.clients if self.clients else 1.0
-        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=len(self.followers) + self.further_followers,
-                    woken=len(self.followers) + self.further_followers,
-                    writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
+        followers = len(self.followers) + self.further_followers
+        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=followers,
+                    woken=followers, writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
         cost = self.costs.master_turn(turn) if self.is_master else self.costs.repeater_turn(turn)
         self.turns += 1
         self.received += turn.received

@@ -215,7 +215,7 @@ def average_turn(measured, process, idle, followers=0, matched=0):
     if matched:
         at_once = measured.load.in_use
         writes = at_once * (1 - (1 - matched / at_once) ** received)
-    turn = costs.Turn(cold, received, followers, min(1, followers), writes, matched * received, measured.load.in_use)
+    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.load.in_use)
     return turn, cpu / turns
 
 
@@ -287,7 +287,7 @@ def predict(costs_, levels, load, messages, idle):
         alone = idle["master"] if depth == 0 else idle["repeater"]
         alone += idle["a follower"] * len(level[0].followers)
         if depth == len(levels):
-            alone += idle["of all clients"] / len(level)
+            alone += idle["a client"] * (FEW * GROUPS + MANY) / len(level)
         predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
     return predicted
 
@@ -326,12 +326,12 @@ def calibrate(bench, windows, idle):
     return found
 
 
-def resting(idle):
+def resting(idle, clients):
     """CPU (µs a second) of nodes to which nothing comes but reports and pings of each other."""
     alone = idle["1"]["master"][0]
     without = idle["1×1 empty"]["repeater"][0]
     return {"master": alone, "a follower": max(0.0, idle["1×1 often"]["master"][0] - alone) / FOLLOWED,
-            "repeater": without, "of all clients": max(0.0, idle["1×1"]["repeater"][0] - without)}
+            "repeater": without, "a client": max(0.0, idle["1×1"]["repeater"][0] - without) / clients}
 
 
 def calibrating_sessions(population, most=0):
@@ -366,10 +366,11 @@ def trees(bench, outcome):
             outcome.fail("a window", failure)
             return outcome
     found = calibrate(bench, windows, idle)
+    rest = resting(idle, FEW * GROUPS + MANY + FEWER_CLIENTS)
     for name, levels in TREES.items():
         for load in LOADS:
             rounds = windows[name, load.name]
-            predicted = predict(found, levels, load, rounds[0].messages, resting(idle))
+            predicted = predict(found, levels, load, rounds[0].messages, rest)
             for depth, guess in enumerate(predicted):
                 compare(bench, outcome, name, levels, depth, rounds, guess)
     return outcome
@@ -440,11 +441,11 @@ def measure_costs(bench, outcome):
             outcome.add("repeater", "ping", "µs", (ping.cpu["repeater"].seconds * 1e6 - at_rest) / ping.result["pings"])
     found = calibrate(bench, windows, idle)
     for rounds in zip(*(idles[name] for name in ("1", "1×1 empty", "1×1", "1×1 often"))):
-        of = resting(dict(zip(("1", "1×1 empty", "1×1", "1×1 often"), rounds)))
+        of = resting(dict(zip(("1", "1×1 empty", "1×1", "1×1 often"), rounds)), clients)
         outcome.add("at rest, a second", "master", "µs", of["master"])
         outcome.add("at rest, a second", "follower", "µs", of["a follower"])
         outcome.add("at rest, a second", "repeater", "µs", of["repeater"])
-        outcome.add("at rest, a second", "client", "µs", of["of all clients"] / clients)
+        outcome.add("at rest, a second", "client", "µs", of["a client"])
     add_wire(outcome, windows["1×1", "for 1,200, 16 in flight"])
     add_clients_that_come(bench, outcome)
     if bench.present(outcome, [Aphlict]):

@@ -16,7 +16,7 @@ from experiments import EXPERIMENTS, gathered, posts  # noqa: E402
 from simulation import ClosedLoop, Link, Node, OpenLoop, Simulation, tree  # noqa: E402
 
 KNOWN = {"publish.turn": 20.0, "publish.message": 12.0, "publish.cold": 10.0, "follower.turn": 3.0,
-         "follower.message": 0.5, "waking.turn": 2.0, "waking.cold": 1.0, "receive.turn": 8.0, "receive.message": 1.5,
+         "follower.message": 0.5, "follower.cold": 1.0, "receive.turn": 8.0, "receive.message": 1.5,
          "receive.cold": 6.0, "deliver.cold": 2.0, "frame": 0.25, "gathered": 0.5}
 
 
@@ -74,7 +74,7 @@ def test_a_busy_node_gathers_as_many_messages_in_a_turn_as_the_formula_says():
     (master,), _ = tree(simulation, free(**{"publish.turn": fixed, "publish.message": each}), (1,), 0)
     OpenLoop(simulation, master, 20_000, rate * 1e6, lambda _: {}, poisson=True)
     simulation.run()
-    assert master.received / master.turns == pytest.approx(gathered(fixed, each, rate), rel=0.02)
+    assert master.received / master.turns == pytest.approx(gathered(fixed, each, rate), rel=0.05)
     assert gathered(fixed, each, 0.21) is None
 
 
@@ -84,8 +84,8 @@ def test_a_master_with_one_repeater_costs_what_was_calibrated():
     ClosedLoop(simulation, master, 400, 1, lambda _: None)
     simulation.run()
     pause = simulation.now / 400
-    of_master = costs().master_turn(Turn(coldness(pause - master.cpu / 400), 1, 1, 1))
-    of_repeater = costs().repeater_turn(Turn(coldness(pause - repeater.cpu / 400), 1, 0, 0, 1_000, 1_000, 1_000))
+    of_master = costs().master_turn(Turn(coldness(pause - master.cpu / 400), 1, 1))
+    of_repeater = costs().repeater_turn(Turn(coldness(pause - repeater.cpu / 400), 1, 0, 1_000, 1_000, 1_000))
     assert master.cpu / 400 == pytest.approx(of_master, rel=0.01)
     assert repeater.cpu / 400 == pytest.approx(of_repeater, rel=0.01)
 
@@ -93,12 +93,12 @@ def test_a_master_with_one_repeater_costs_what_was_calibrated():
 def test_costs_are_found_again_in_windows_that_they_explain():
     chance = random.Random(1)
     known = costs()
-    masters = [Turn(chance.uniform(1, 15), chance.uniform(1, 16), followers, min(1, followers))
+    masters = [Turn(chance.uniform(1, 15), chance.uniform(1, 16), followers)
                for followers in (0, 1, 5) for _ in range(5)]
     repeaters = [Turn(chance.uniform(1, 15), chance.uniform(1, 16)) for _ in range(5)]
     for in_use in (1_000, 5_000):
-        repeaters += [Turn(chance.uniform(1, 15), 1, 0, 0, writes, writes, in_use) for writes in (10, 100, 1_000)]
-    repeaters += [Turn(5, messages, 0, 0, 1_000, 1_000 * messages, 1_000) for messages in (2, 8, 32)]
+        repeaters += [Turn(chance.uniform(1, 15), 1, 0, writes, writes, in_use) for writes in (10, 100, 1_000)]
+    repeaters += [Turn(5, messages, 0, 1_000, 1_000 * messages, 1_000) for messages in (2, 8, 32)]
     found = fit([(turn, known.master_turn(turn)) for turn in masters],
                 [(turn, known.repeater_turn(turn)) for turn in repeaters])
     assert found.values == pytest.approx(KNOWN, rel=0.01, abs=0.01)

@@ -3,9 +3,9 @@
 All times are microseconds of CPU, but where a name says otherwise. A node's work comes in turns (docs/design.md): a turn
 reads all that is there, and then writes to each socket once. So a turn costs
 
-    a master    of p publishes, for f connections of followers, which are k processes that sleep
+    a master    of p publishes, for f followers
                 publish.turn + p·publish.message + cold·publish.cold
-                + f·(follower.turn + p·follower.message) + k·(waking.turn + cold·waking.cold)
+                + f·(follower.turn + p·follower.message + cold·follower.cold)
 
     a repeater  of m messages, for f followers, with w writes to clients of d messages altogether
                 receive.turn + m·receive.message + cold·receive.cold + what followers cost, as a master's
@@ -23,7 +23,7 @@ import math
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parent / "costs.json"
-LONGEST_PAUSE = 1e5  # µs: beyond, nothing of it is left to be lost
+LONGEST_PAUSE = 2e4  # µs: beyond, nothing of it is left to be lost
 
 
 def coldness(pause):
@@ -41,7 +41,6 @@ class Turn:
     cold: float  # coldness() of the pause before it
     received: float = 0.0  # publishes or messages of the feed
     followers: float = 0.0
-    woken: float = 0.0  # processes that these are
     writes: float = 0.0  # clients that were written to
     frames: float = 0.0  # deliveries; at least as many
     in_use: float = 1.0  # clients that take turns in being written to, on this core
@@ -76,8 +75,8 @@ class Costs:
     def _of(self, turn, kind, received):
         cold = turn.cold
         own = self[f"{kind}.turn"] + received * self[f"{kind}.message"] + cold * self[f"{kind}.cold"]
-        follower = self["follower.turn"] + received * self["follower.message"]
-        return own + turn.followers * follower + turn.woken * (self["waking.turn"] + cold * self["waking.cold"])
+        follower = self["follower.turn"] + received * self["follower.message"] + cold * self["follower.cold"]
+        return own + turn.followers * follower
 
     def master_turn(self, turn):
         return self._of(turn, "publish", turn.received)
@@ -102,14 +101,13 @@ class Costs:
 
 # --- from windows to costs -----------------------------------------------------------------------------------
 
-MASTER = ("publish.turn", "publish.message", "publish.cold", "follower.turn", "follower.message",
-          "waking.turn", "waking.cold")
+MASTER = ("publish.turn", "publish.message", "publish.cold", "follower.turn", "follower.message", "follower.cold")
 REPEATER = ("receive.turn", "receive.message", "receive.cold", "deliver.cold", "frame", "gathered")
 
 
 def _master_row(turn):
-    return [1.0, turn.received, turn.cold, turn.followers, turn.followers * turn.received, turn.woken,
-            turn.woken * turn.cold]
+    own = [1.0, turn.received, turn.cold]
+    return own + [turn.followers * each for each in own]
 
 
 def _repeater_row(turn, knots):

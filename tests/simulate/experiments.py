@@ -191,7 +191,7 @@ def node_load(costs, is_master, rate, followers, clients, deliveries):
     def cost(messages):
         frames = deliveries / rate * messages
         return (costs.master_turn if is_master else costs.repeater_turn)(
-            Turn(coldness(max(0.0, messages / per_us - fixed[0])), messages, followers, followers, frames, frames,
+            Turn(coldness(max(0.0, messages / per_us - fixed[0])), messages, followers, frames, frames,
                  max(1, clients)))
 
     fixed = [0.0]
@@ -315,7 +315,7 @@ def sizing(costs):
 
 def most_publishes(costs, followers):
     """A second, from as many connections as were measured, by a master that does nothing else."""
-    return 1e6 * PUBLISHERS / costs.master_turn(Turn(coldness(50), PUBLISHERS, followers, followers))
+    return 1e6 * PUBLISHERS / costs.master_turn(Turn(coldness(50), PUBLISHERS, followers))
 
 
 @experiment("saturation", "where the master's publish path and the feed's links saturate")
@@ -448,8 +448,8 @@ def mesh(costs):
         all_posts = posts(servers)
         naive = aphlict(1 + all_posts) + all_posts * costs["aphlict: post to a peer"]
         once = aphlict(servers) + (servers - 1) * costs["aphlict: post to a peer"]
-        ours = costs.master_turn(Turn(coldness(1e4), 1, servers, servers))
-        ours += servers * costs.repeater_turn(Turn(coldness(1e4), 1, 0, 0, matched / servers, matched / servers, own))
+        ours = costs.master_turn(Turn(coldness(1e4), 1, servers))
+        ours += servers * costs.repeater_turn(Turn(coldness(1e4), 1, 0, matched / servers, matched / servers, own))
         rows.append([f"{servers}", f"{all_posts:,}", duration(naive), f"{number(servers * 1e6 / naive)}/s", duration(once),
                      duration(ours)])
         for name, value in zip(lines, (naive, once, ours)):

@@ -47,7 +47,6 @@ class Core:
     def __init__(self, simulation):
         self.simulation = simulation
         self.busy = 0.0
-        self.ended = {}  # when a turn of a master, or of a repeater, ended last
         self._ready = []  # [node, cost that is left]; None: its turn has not begun
         self._running = None
         self._since = 0.0
@@ -177,7 +176,7 @@ class Node:
         for each in matched:
             missed *= 1 - each / self.clients if self.clients else 1.0
         followers = len(self.followers) + self.further_followers
-        turn = Turn(cold=self._coldness(), received=len(self._turn), followers=followers,
+        turn = Turn(cold=coldness(self.simulation.now - self._ended), received=len(self._turn), followers=followers,
                     writes=self.clients * (1 - missed), frames=frames, in_use=self.in_use)
         cost = self.costs.master_turn(turn) if self.is_master else self.costs.repeater_turn(turn)
         self.turns += 1
@@ -186,17 +185,8 @@ class Node:
         self.cpu += cost
         return cost
 
-    def _coldness(self):
-        """What a turn misses in the caches is its data, and code, which others of the same program on its core bring, too.
-
-        That a third is code is the one figure here that does not come from one master with one repeater.
-        """
-        program_ended = self.core.ended.get(self.is_master, float("-inf"))
-        now = self.simulation.now
-        return (2 * coldness(now - self._ended) + coldness(now - program_ended)) / 3
-
     def end_turn(self):
-        now = self._ended = self.core.ended[self.is_master] = self.simulation.now
+        now = self._ended = self.simulation.now
         done, self._turn = self._turn, []
         for message, publisher in done:
             for follower, link in self.followers:

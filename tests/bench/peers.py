@@ -298,7 +298,9 @@ class Aphlict(Peer):
         return None if Aphlict.script(bench.aphlict) else f"no aphlict_server.js in {bench.aphlict}"
 
     def start(self):
-        clients, publishes = unused_port(), unused_port()
+        self.start_one(self.name, unused_port(), unused_port())
+
+    def start_one(self, name, clients, publishes, cluster=()):
         self.client_address, self.publish_address = f"127.0.0.1:{clients}", f"127.0.0.1:{publishes}"
         no_tls = {"ssl.key": None, "ssl.cert": None, "ssl.chain": None}
         config = {
@@ -307,15 +309,26 @@ class Aphlict(Peer):
                 {"type": "admin", "port": publishes, "listen": "127.0.0.1", **no_tls},
             ],
             "logs": [],
-            "cluster": [],
-            "pidfile": str(self.folder / "aphlict.pid"),
+            "cluster": [{"host": "127.0.0.1", "port": port, "protocol": "http"} for port in cluster],
+            "pidfile": str(self.folder / f"{name}.pid"),
         }
-        path = self.folder / "aphlict.json"
+        path = self.folder / f"{name}.json"
         path.write_text(json.dumps(config))
         script = self.script(self.bench.aphlict)
-        self.serve("aphlict", ["node", "--max-old-space-size=4096", script, f"--config={path}"], cwd=script.parent)
+        self.serve(name, ["node", "--max-old-space-size=4096", script, f"--config={path}"], cwd=script.parent)
         wait_for_port(clients)
         wait_for_port(publishes)
+
+
+class AphlictPair(Aphlict):
+    """Two of them that post to each other what they are told. Clients and publishers are at the first."""
+
+    name = "aphlict-pair"
+
+    def start(self):
+        ports = [unused_port() for _ in range(4)]
+        self.start_one("second", ports[2], ports[3], cluster=[ports[1]])
+        self.start_one("first", ports[0], ports[1], cluster=[ports[3]])
 
 
 def install_ws():

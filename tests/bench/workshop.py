@@ -83,6 +83,10 @@ def _cpu_model():
         return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), None)
 
 
+def about_the_run():
+    return {"commit": _commit(), "kernel": platform.release(), "cpu": _cpu_model()}
+
+
 def summary(outcomes, seconds):
     """The last line, and how many runs failed."""
     missed = sum(bar["verdict"] == "MISSED" for outcome in outcomes for bar in outcome.bars)
@@ -96,9 +100,7 @@ def write_document(file, started, outcomes, **facts):
     document = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 1),
-        "commit": _commit(),
-        "kernel": platform.release(),
-        "cpu": _cpu_model(),
+        **about_the_run(),
         **facts,
         "scenarios": [outcome.as_json() for outcome in outcomes],
     }

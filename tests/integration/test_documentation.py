@@ -77,7 +77,7 @@ def test_every_command_is_documented(role):
 
 
 def documents():
-    folders = [ROOT, *(ROOT / name for name in ("docs", "docs/decisions", "tests/bench"))]
+    folders = [ROOT, *(ROOT / name for name in ("docs", "docs/decisions", "tests/bench", "tests/simulate"))]
     return [path for folder in folders for path in sorted(folder.glob("*.md"))]
 
 

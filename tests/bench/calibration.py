@@ -1,0 +1,550 @@
+"""What tests/simulate is fed with, and whether it says what is measured: the scenarios `costs` and `trees`.
+
+Both measure one master with one repeater, under loads that differ in what a turn of the loop has to do. How many turns
+there were, the nodes tell (`/metrics`), so a window's CPU is that of an average turn. `tests/simulate/costs.py` says what a
+turn is made of.
+"""
+
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from peers import Aphlict, AphlictPair, LoneMaster, Relay
+from processes import Failed
+from scenarios import scenario
+from workshop import about_the_run
+
+SIMULATE = Path(__file__).resolve().parents[1] / "simulate"
+sys.path.insert(0, str(SIMULATE))
+
+import costs  # noqa: E402
+from simulation import ClosedLoop, OpenLoop, Simulation, tree  # noqa: E402
+
+FOLLOWED = 5  # times by the one repeater: what each further follower costs a master
+
+
+def repeater_following(times):
+    """The same one repeater, which follows its master several times over, as if there were as many masters."""
+
+    class FollowingOften(Relay):
+        name = f"1×1, followed {times} times"
+
+        def start(self):
+            self.start_master()
+            settings = self.folder / "repeater.json"
+            settings.write_text(json.dumps({"upstream": [[f"http://{self.feed_address}"]] * times}))
+            repeater = self.serve(
+                "repeater",
+                [self.bench.program("repeater/aphlict-repeater"), "--config", settings, "--admin", "127.0.0.1:0",
+                 "--clients", "127.0.0.1:0"],
+            )
+            for _ in range(times):
+                repeater.wait_for(r"\bsynchronised\b")
+            self.client_addresses = [repeater.address("client")]
+
+    return FollowingOften
+
+
+def tree_of(levels, clients="127.0.0.1:0"):
+    """A master with so many nodes on each level below it. The last level has the clients."""
+
+    class Tree(Relay):
+        name = "×".join(map(str, (1, *levels)))
+
+        def start(self):
+            self.start_master()
+            above = [self.feed_address]
+            for depth, count in enumerate(levels, 1):
+                last = depth == len(levels)
+                feeds, self.client_addresses = [], []
+                for i in range(count):
+                    node = self.serve(
+                        f"{depth}.{i + 1}",
+                        [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{above[i % len(above)]}",
+                         "--admin", "127.0.0.1:0", "--clients", clients if last else "none",
+                         *([] if last else ["--repeaters", "127.0.0.1:0"])],
+                    )
+                    node.wait_for(r"\bsynchronised\b")
+                    if last and clients == "none":
+                        continue
+                    if last:
+                        self.client_addresses.append(node.address("client"))
+                    else:
+                        feeds.append(node.address("repeater"))
+                above = feeds
+
+    return Tree
+
+
+@dataclasses.dataclass
+class Counted:
+    """What nodes have counted, by name."""
+
+    turns: dict
+    received: dict  # bytes
+    sent: dict
+
+    @classmethod
+    def of(cls, session):
+        counted = cls({}, {}, {})
+        for server in session.peer.servers:
+            with urllib.request.urlopen(f"http://{server.address('admin')}/metrics") as answer:
+                text = answer.read().decode()
+            for into, name in ((counted.turns, "aphlict_relay_loop_turn_seconds_count"),
+                               (counted.received, "aphlict_relay_received_bytes_total"),
+                               (counted.sent, "aphlict_relay_sent_bytes_total")):
+                into[server.name] = float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE).group(1))
+        return counted
+
+    def since(self, before):
+        return Counted(*({name: now[name] - then[name] for name in now} for now, then in (
+            (self.turns, before.turns), (self.received, before.received), (self.sent, before.sent))))
+
+
+@dataclasses.dataclass
+class Load:
+    """How messages are published, and for whom."""
+
+    name: str
+    matched: int  # clients of the whole tree, a message
+    in_use: int  # clients that take turns
+    first_group: int
+    in_flight: int = 1
+    rate: float = None  # a second, evenly; none: closed loop
+
+    @property
+    def targets(self):
+        """Groups that take turns."""
+        return self.in_use // self.matched if self.matched else 1
+
+    @property
+    def is_even(self):
+        """Whether all turns of a master are about the same. Those that are in flight for clients come back in crowds."""
+        return self.in_flight == 1 or self.matched == 0
+
+    def publishers(self, simulation, master, count, matches):
+        if self.rate:
+            return OpenLoop(simulation, master, count, self.rate, matches)
+        return ClosedLoop(simulation, master, count, self.in_flight, matches)
+
+
+@dataclasses.dataclass
+class Measured:
+    """One window, without what the nodes do when nothing happens."""
+
+    window: object
+    load: Load
+    messages: int
+    seconds: float  # of publishing
+    wall: float  # of the whole window
+    counted: Counted
+
+
+class Population:
+    """The clients of a session, the same of each: groups of `few` that are addressed in turn, all of `many` at once.
+
+    Clients of a group are spread over all nodes that have clients. No client is in the group in between.
+    """
+
+    def __init__(self, few, groups, many):
+        self.few, self.groups, self.many = few, groups, many
+
+    def connect(self, session):
+        addresses = getattr(session.peer, "client_addresses", None) or [session.peer.client_address]
+        for address in addresses:
+            session.connect(self.few * self.groups // len(addresses), address=address,
+                            group_size=self.few // len(addresses))
+            session.connect(self.many // len(addresses), address=address, first_group=self.groups + 1)
+
+
+class Calibrator:
+    """Measures sessions under loads, and idle ones."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.messages = {}
+
+    def options(self, load):
+        return {"targets": load.targets, "first_group": load.first_group,
+                "in_flight": 8 if load.rate else load.in_flight, "rate": load.rate}
+
+    def prepare(self, name, session, load):
+        """Finds out how many messages a window has."""
+        self.bench.progress(f"warming up {name}: {load.name}")
+        if load.rate:
+            count = round(load.rate * max(1.0 if load.rate < 100 else 0.4, self.bench.window_seconds / 2))
+        else:
+            count = session.messages_for(self.bench.window_seconds / 3, **self.options(load))
+        self.messages[name, load.name] = count
+
+    def measure(self, name, session, load):
+        count = self.messages[name, load.name]
+        before, began = Counted.of(session), time.monotonic()
+        window = session.publish_window(count, **self.options(load))
+        wall = time.monotonic() - began
+        return Measured(window, load, count, window.result["seconds"], wall, Counted.of(session).since(before))
+
+    @staticmethod
+    def idle(session, seconds=1.0):
+        """CPU (µs) and turns a second of each process when nothing is published. Reports come once a second."""
+        before, began = Counted.of(session), time.monotonic()
+        window = session.window(lambda: time.sleep(seconds))
+        wall = time.monotonic() - began
+        turns = Counted.of(session).since(before).turns
+        return {name: (cpu.seconds * 1e6 / wall, max(0.0, turns[name] - 2) / wall) for name, cpu in window.cpu.items()}
+
+
+def average_turn(measured, process, idle, followers=0, matched=0):
+    """The average turn of a window, and its CPU."""
+    idle_cpu, idle_turns = idle[process]
+    cpu = measured.window.cpu[process].seconds * 1e6 - idle_cpu * measured.wall
+    turns = max(1.0, measured.counted.turns[process] - idle_turns * measured.wall - 1)
+    turns = min(turns, measured.messages)  # those in which something is only written are not counted
+    pauses = max(0.0, measured.seconds * 1e6 - cpu)
+    rounds = turns
+    if measured.load.in_flight > 1 and measured.load.matched:
+        # All in flight arrive at about the same moment, and are followed by as many at once: one long pause for them all.
+        rounds = min(turns, measured.messages / measured.load.in_flight)
+    cold = rounds / turns * costs.coldness(pauses / rounds)
+    received = measured.messages / turns
+    writes = 0.0
+    if matched:
+        at_once = measured.load.in_use
+        writes = at_once * (1 - (1 - matched / at_once) ** received)
+    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.load.in_use)
+    return turn, cpu / turns
+
+
+def median_turn(windows, process, idle, followers, matched):
+    """The median, over the rounds, of average turns and of their CPU."""
+    found = [average_turn(each, process, idle, followers, matched) for each in windows]
+    turns = [turn for turn, _ in found]
+    middle = {field.name: statistics.median(getattr(turn, field.name) for turn in turns)
+              for field in dataclasses.fields(costs.Turn)}
+    return costs.Turn(**middle), statistics.median(cpu for _, cpu in found)
+
+
+def points_of(windows, idle):
+    """What costs.fit() takes, for masters and repeaters, from the windows of all rounds by (session, load)."""
+    masters, repeaters = {}, {}
+    for (name, load), rounds in windows.items():
+        followers = FOLLOWERS[name]
+        if rounds[0].load.is_even:
+            masters[name, load] = median_turn(rounds, "master", idle[name], followers, 0)
+        if followers == 1:  # one that follows several times gets everything as often
+            repeaters[name, load] = median_turn(rounds, "repeater", idle[name], 0, rounds[0].load.matched)
+    return masters, repeaters
+
+
+# --- trees ---------------------------------------------------------------------------------------------------
+
+FEW, GROUPS, MANY = 12, 400, 1_200
+FEWER, FEWER_CLIENTS = 3, 4_800
+FOR_NOBODY, FOR_MANY, FOR_FEWER, FOR_MOST = GROUPS, GROUPS + 1, GROUPS + 2, 3_000  # the first group of each
+TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
+
+
+def nobody(name, **how):
+    return Load(f"for nobody, {name}", 0, 1, FOR_NOBODY, **how)
+
+
+def some(name, in_use=FEW * GROUPS, **how):
+    return Load(f"for {FEW}, {name}", FEW, in_use, 0, **how)
+
+
+def many(name, **how):
+    return Load(f"for {MANY:,}, {name}", MANY, MANY, FOR_MANY, **how)
+
+
+NOBODY = [nobody("1 in flight"), nobody("16 in flight", in_flight=16), nobody("1,000/s", rate=1_000),
+          nobody("100/s", rate=100)]
+LOADS = [some("1 in flight"), some("300/s", rate=300), many("1 in flight"), many("16 in flight", in_flight=16),
+         many("20/s", rate=20)]
+CALIBRATION = {
+    "1": NOBODY,
+    "1×1": [*NOBODY, *LOADS, Load("for 3, 1 in flight", FEWER, FEWER_CLIENTS, FOR_FEWER),
+            some("16 in flight", in_flight=16), many("64 in flight", in_flight=64)],
+    "1×1 often": NOBODY,
+}
+FOLLOWERS = {"1": 0, "1×1": 1, "1×1 often": FOLLOWED}
+
+
+def predict(costs_, levels, load, messages, idle):
+    """CPU for each message (µs) of a node of each level, master's first, as the simulation says."""
+    simulation = Simulation()
+    nodes = tree(simulation, costs_, levels, load.in_use, shared_core=True)
+    leaves = nodes[-1]
+    share = {leaf.name: load.matched // len(leaves) for leaf in leaves}
+    load.publishers(simulation, nodes[0][0], messages, lambda number: share)
+    simulation.run()
+    seconds = simulation.now * 1e-6
+    predicted = []
+    for depth, level in enumerate(nodes):
+        alone = idle["master"] if depth == 0 else idle["repeater"]
+        alone += idle["a follower"] * len(level[0].followers)
+        if depth == len(levels):
+            alone += idle["a client"] * (FEW * GROUPS + MANY) / len(level)
+        predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
+    return predicted
+
+
+def kind_of(levels, depth):
+    return "master" if depth == 0 else "repeater" if depth == len(levels) else "middle node"
+
+
+def measure_rounds(bench, outcome, calibrator, sessions, loads, idle_of):
+    """All loads of all sessions, round by round. Returns windows by (session, load), and idle CPU and turns a second."""
+    for name, session in sessions.items():
+        for load in loads[name]:
+            calibrator.prepare(name, session, load)
+    windows, idles = {}, {}
+    for number in range(bench.rounds):
+        for name, session in sessions.items():
+            bench.progress(f"{outcome.name}: round {number + 1} of {bench.rounds}: {name}")
+            if name in idle_of:
+                idles.setdefault(name, []).append(calibrator.idle(session))
+            for load in loads[name]:
+                found = calibrator.measure(name, session, load)
+                outcome.foreign = max(outcome.foreign, found.window.foreign)
+                windows.setdefault((name, load.name), []).append(found)
+    idle = {name: {process: tuple(statistics.median(each[process][i] for each in rounds) for i in (0, 1))
+                   for process in rounds[0]} for name, rounds in idles.items()}
+    return windows, idle, idles
+
+
+def calibrate(bench, windows, idle):
+    masters, repeaters = points_of({key: each for key, each in windows.items() if key[0] in CALIBRATION}, idle)
+    found = costs.fit(list(masters.values()), list(repeaters.values()))
+    bench.log(f"costs: {found.values} {found.writes} {idle}")
+    for what, points, model in (("master", masters, found.master_turn), ("repeater", repeaters, found.repeater_turn)):
+        for (name, load), (turn, cpu) in points.items():
+            bench.log(f"fit {name} {load} {what}: {cpu:.1f} as {model(turn):.1f} {turn}")
+    return found
+
+
+def resting(idle, clients):
+    """CPU (µs a second) of nodes to which nothing comes but reports and pings of each other."""
+    alone = idle["1"]["master"][0]
+    without = idle["1×1 empty"]["repeater"][0]
+    return {"master": alone, "a follower": max(0.0, idle["1×1 often"]["master"][0] - alone) / FOLLOWED,
+            "repeater": without, "a client": max(0.0, idle["1×1"]["repeater"][0] - without) / clients}
+
+
+def calibrating_sessions(population, most=0):
+    """One master with one repeater, as often as there are clients and followers to be had of it."""
+
+    def connect(session):
+        rename(session)
+        population.connect(session)
+        address = session.peer.client_addresses[0]
+        session.connect(FEWER_CLIENTS, address=address, group_size=FEWER, first_group=FOR_FEWER)
+        if most:
+            session.connect(most, address=address, first_group=FOR_MOST)
+
+    empty = tree_of((1,), clients="none")
+    return {"1": (LoneMaster, rename), "1×1 empty": (empty, rename), "1×1": (tree_of((1,)), connect),
+            "1×1 often": (repeater_following(FOLLOWED), rename)}
+
+
+@scenario("trees", "CPU in 1×2, 1×4 and 1×2×4 nodes, beside what tests/simulate predicts from one master with one repeater")
+def trees(bench, outcome):
+    population = Population(FEW, GROUPS, MANY)
+    calibrator = Calibrator(bench)
+    wanted = calibrating_sessions(population)
+    wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
+    loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
+    with bench.sessions(outcome, wanted) as sessions:
+        if outcome.failures:
+            return outcome
+        try:
+            windows, idle, _ = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads) - set(TREES))
+        except Failed as failure:
+            outcome.fail("a window", failure)
+            return outcome
+    found = calibrate(bench, windows, idle)
+    rest = resting(idle, FEW * GROUPS + MANY + FEWER_CLIENTS)
+    for name, levels in TREES.items():
+        for load in LOADS:
+            rounds = windows[name, load.name]
+            predicted = predict(found, levels, load, rounds[0].messages, rest)
+            for depth, guess in enumerate(predicted):
+                compare(bench, outcome, name, levels, depth, rounds, guess)
+    return outcome
+
+
+def compare(bench, outcome, name, levels, depth, rounds, guess):
+    """One bar: the nodes of one level of a tree, under one load."""
+    load, kind = rounds[0].load, kind_of(levels, depth)
+    processes = ["master"] if depth == 0 else [
+        process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
+    subject = f"{name}, {kind}"
+    for measured in rounds:
+        for process in processes:
+            outcome.add(subject, load.name, "µs", measured.window.cpu[process].seconds * 1e6 / measured.messages)
+    outcome.add(subject, f"{load.name}, predicted", "µs", guess)
+    real = outcome.median(subject, load.name)
+    off = guess / real - 1
+    bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} {off:+.0%}")
+    outcome.bar(f"{name}, {kind}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
+
+
+def rename(session):
+    """The repeater of a tree of one is a repeater like any other."""
+    peer = session.peer
+    if len(peer.servers) != 2:
+        return
+    for server in peer.servers:
+        if server.name == "1.1":
+            peer.watched["repeater"] = peer.watched.pop("1.1")
+            server.name = "repeater"
+
+
+# --- costs.json ----------------------------------------------------------------------------------------------
+
+MOST = 8_000
+COSTS = {
+    **CALIBRATION,
+    "1×1": CALIBRATION["1×1"] + [some("of 120, 1 in flight", 10 * FEW), Load("for 8,000, 1 in flight", MOST, MOST, FOR_MOST)],
+}
+
+
+def leave_one_out(windows, idle, rounds):
+    """The costs as they were without one of the rounds, for each: what they depend on chance."""
+    for left_out in range(rounds):
+        kept = {key: each[:left_out] + each[left_out + 1:] or each for key, each in windows.items()}
+        yield costs.fit(*(list(points.values()) for points in points_of(kept, idle)))
+
+
+@scenario("costs", "what publishes, the feed, deliveries, pings and clients cost: tests/simulate reads it (--costs FILE)")
+def measure_costs(bench, outcome):
+    population = Population(FEW, GROUPS, MANY)
+    calibrator = Calibrator(bench)
+    loads = {"1×1 empty": [], **COSTS}
+    clients = FEW * GROUPS + MANY + FEWER_CLIENTS + MOST
+    with bench.sessions(outcome, calibrating_sessions(population, MOST)) as sessions:
+        if outcome.failures:
+            return outcome
+        try:
+            windows, idle, idles = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads))
+        except Failed as failure:
+            outcome.fail("a window", failure)
+            return outcome
+        full = sessions["1×1"]
+        for _ in range(bench.rounds):
+            full.load.ask("ping", every=2, seconds=1)
+            ping = full.window(lambda: full.load.ask("ping", every=4, seconds=1))
+            at_rest = idle["1×1"]["repeater"][0] * ping.result["seconds"]
+            outcome.add("repeater", "ping", "µs", (ping.cpu["repeater"].seconds * 1e6 - at_rest) / ping.result["pings"])
+    found = calibrate(bench, windows, idle)
+    for rounds in zip(*(idles[name] for name in ("1", "1×1 empty", "1×1", "1×1 often"))):
+        of = resting(dict(zip(("1", "1×1 empty", "1×1", "1×1 often"), rounds)), clients)
+        outcome.add("at rest, a second", "master", "µs", of["master"])
+        outcome.add("at rest, a second", "follower", "µs", of["a follower"])
+        outcome.add("at rest, a second", "repeater", "µs", of["repeater"])
+        outcome.add("at rest, a second", "client", "µs", of["a client"])
+    add_wire(outcome, windows["1×1", "for 1,200, 16 in flight"])
+    add_clients_that_come(bench, outcome)
+    if bench.present(outcome, [Aphlict]):
+        add_aphlict(bench, outcome)
+    spread = list(leave_one_out(windows, idle, bench.rounds))
+    for name in found.values:
+        for each in spread:
+            outcome.add("turn", name, "× write" if name == "gathered" else "µs", each.values[name])
+    for in_use, _ in found.writes:
+        for each in spread:
+            outcome.add("write", f"{in_use:,.0f} clients in use", "µs", dict(each.writes)[in_use])
+    if bench.costs_file:
+        write_costs(bench, outcome, found)
+    return outcome
+
+
+def add_wire(outcome, rounds):
+    """Bytes of a message of 300 bytes on its way, above TCP."""
+    for measured in rounds:
+        count = measured.messages
+        outcome.add("wire", "publish", "bytes", measured.counted.received["master"] / count)
+        outcome.add("wire", "feed message", "bytes", measured.counted.received["repeater"] / count)
+        outcome.add("wire", "delivery", "bytes", measured.counted.sent["repeater"] / count / measured.load.matched)
+
+
+def add_clients_that_come(bench, outcome):
+    few, many = 100, bench.sized(5_000, 2_000)
+    for _ in range(bench.rounds):
+        bench.progress(f"{outcome.name}: clients that come")
+        with bench.session(tree_of((1,))) as session:
+            rename(session)
+            session.settled_cpu()
+            empty = session.peer.pss()
+            address = session.peer.client_addresses[0]
+            session.connect(few, address=address, group_size=1)
+            session.settled_cpu()
+            before = session.peer.pss()
+            window = session.window(
+                lambda: session.connect(many, address=address, group_size=1, first_group=few, sync=False))
+            after = session.peer.pss()
+            outcome.add("repeater", "connect", "µs", window.cpu["repeater"].seconds * 1e6 / many)
+            outcome.add("memory", "client", "bytes", (after["repeater"] - before["repeater"]) / many)
+            for process in empty:
+                outcome.add("memory", process, "bytes", empty[process])
+
+
+def add_aphlict(bench, outcome):
+    """One publish costs Aphlict a look at each of its clients; each peer, a post."""
+    few, many, addressed = 100, 5_000, 1_000
+    nobody = {"targets": 1, "first_group": 1}  # windows of thousands, which node needs to be warm
+    for _ in range(bench.rounds):
+        bench.progress(f"{outcome.name}: aphlict")
+        cpu = {}
+        for clients in (few, many):
+            with bench.session(Aphlict) as session:
+                session.connect(clients, first_group=2, group_size=addressed)
+                count = session.messages_for(bench.window_seconds, **nobody)
+                window = session.publish_window(count, **nobody)
+                cpu[clients] = window.cpu["aphlict"].seconds * 1e6 / count
+                if clients == many:
+                    to_some = {"targets": 1, "first_group": 2}
+                    count = session.messages_for(bench.window_seconds / 3, **to_some)
+                    window = session.publish_window(count, **to_some)
+                    delivery = window.cpu["aphlict"].seconds * 1e6 / count - cpu[many]
+                    outcome.add("aphlict", "delivery", "µs", delivery / addressed)
+                    outcome.add("memory", "aphlict", "bytes", session.peer.pss()["aphlict"])
+        scan = (cpu[many] - cpu[few]) / (many - few)
+        outcome.add("aphlict", "scan of a client", "µs", scan)
+        outcome.add("aphlict", "publish", "µs", cpu[few] - few * scan)
+        with bench.session(AphlictPair) as session:
+            session.connect(few, first_group=2)
+            count = session.messages_for(bench.window_seconds, **nobody)
+            window = session.publish_window(count, **nobody)
+            outcome.add("aphlict", "post to a peer", "µs", window.cpu["first"].seconds * 1e6 / count - cpu[few])
+            outcome.add("aphlict", "post of a peer", "µs", window.cpu["second"].seconds * 1e6 / count)
+
+
+def write_costs(bench, outcome, found):
+    """What costs.Costs.load() reads."""
+
+    def rounded(figure):
+        return {key: round(value, 4) if isinstance(value, float) else value for key, value in figure.items()
+                if key != "rounds"}
+
+    def of(subject, name, median=None):
+        figure = outcome.series(subject, name).as_json()
+        if median is not None:
+            figure["median"] = median
+        return rounded(figure)
+
+    others = {f"{subject}: {name}": of(subject, name) for subject, metrics in outcome.figures.items()
+              for name in metrics if subject not in ("turn", "write")}
+    document = {
+        "about": {"command": "tests/bench/run costs --costs tests/simulate/costs.json", "rounds": bench.rounds,
+                  "message": "300 bytes", "others used, cores": round(outcome.foreign, 1), **about_the_run()},
+        "turn": {name: of("turn", name, value) for name, value in found.values.items()},
+        "write": [{"clients in use": round(in_use), **of("write", f"{in_use:,.0f} clients in use", value)}
+                  for in_use, value in found.writes],
+        "others": dict(sorted(others.items())),
+    }
+    Path(bench.costs_file).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -373,24 +373,30 @@ def trees(bench, outcome):
             rounds = windows[name, load.name]
             predicted = predict(found, levels, load, rounds[0].messages, rest)
             for depth, guess in enumerate(predicted):
-                compare(bench, outcome, name, levels, depth, rounds, guess)
+                processes = ["master"] if depth == 0 else [
+                    process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
+                each_node = [cpu_of_message(each, [process]) for each in rounds for process in processes]
+                compare(bench, outcome, f"{name}, {kind_of(levels, depth)}", load, each_node, guess)
+            whole = sum(guess * count for guess, count in zip(predicted, (1, *levels)))
+            compare(bench, outcome, f"{name}, in all", load, [cpu_of_message(each) for each in rounds], whole)
     return outcome
 
 
-def compare(bench, outcome, name, levels, depth, rounds, guess):
-    """One bar: the nodes of one level of a tree, under one load."""
-    load, kind = rounds[0].load, kind_of(levels, depth)
-    processes = ["master"] if depth == 0 else [
-        process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
-    subject = f"{name}, {kind}"
-    for measured in rounds:
-        for process in processes:
-            outcome.add(subject, load.name, "µs", measured.window.cpu[process].seconds * 1e6 / measured.messages)
+def cpu_of_message(measured, processes=None):
+    """CPU (µs) of these processes, or of all, for a message."""
+    cpu = measured.window.cpu
+    return sum(cpu[process].seconds for process in processes or cpu) * 1e6 / measured.messages
+
+
+def compare(bench, outcome, subject, load, measured, guess):
+    """One bar: the nodes of one level of a tree, or all of them, under one load."""
+    for each in measured:
+        outcome.add(subject, load.name, "µs", each)
     outcome.add(subject, f"{load.name}, predicted", "µs", guess)
     real = outcome.median(subject, load.name)
     off = guess / real - 1
-    bench.log(f"tree {name} {load.name} {kind}: predicted {guess:.1f} measured {real:.1f} {off:+.0%}")
-    outcome.bar(f"{name}, {kind}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
+    bench.log(f"tree {subject} {load.name}: predicted {guess:.1f} measured {real:.1f} {off:+.0%}")
+    outcome.bar(f"{subject}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
 
 
 def rename(session):

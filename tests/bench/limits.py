@@ -91,7 +91,8 @@ def needs(plan, tracked):
     yield Need("net.core.somaxconn", "clients that come back all at once wait to be accepted", wanted)
     yield Need("net.ipv4.tcp_max_syn_backlog", "their handshakes wait as well", wanted)
     # Timers of 60 s fire together for all connections of the same two seconds. The queue is 1,000 by default; what it does
-    # not take is dropped, and a client that misses two probes counts as gone after 90 s: 180,000 of a million were cut so.
+    # not take is dropped (the second column of /proc/net/softnet_stat), and a client that misses two probes counts as gone
+    # after 90 s.
     yield Need(
         "net.core.netdev_max_backlog",
         "keepalive probes of clients that came together wait in it together, over loopback",

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from made_once import made_once
-from relay import BUILD, ROOT, wait_until
+from relay import BUILD, ROOT, is_sanitized, wait_until
 
 sys.path.append(str(ROOT / "tests" / "bench"))
 
@@ -18,7 +18,10 @@ from fleet import Fleet, floors_of, tree_of  # noqa: E402
 from processes import Failed  # noqa: E402
 from workshop import Workshop  # noqa: E402
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the servers, one for the load")
+pytestmark = [
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core for the servers, one for the load"),
+    pytest.mark.skipif(is_sanitized(), reason="the benchmark's own programs are what is tested"),
+]
 
 MILLION = ROOT / "tests" / "bench" / "million"
 PLAN = limits.Plan(clients=120, descriptors=limits.RESERVED_DESCRIPTORS + 60)  # two processes at either end

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from relay import ROOT
+from relay import ROOT, is_sanitized
 
 SIMULATE = ROOT / "tests" / "simulate"
 sys.path.insert(0, str(SIMULATE))
@@ -14,6 +14,8 @@ sys.path.insert(0, str(SIMULATE))
 from costs import Costs, Turn, coldness, fit  # noqa: E402
 from experiments import EXPERIMENTS, gathered, posts  # noqa: E402
 from simulation import ClosedLoop, Link, Node, OpenLoop, Simulation, tree  # noqa: E402
+
+pytestmark = pytest.mark.skipif(is_sanitized(), reason="no program of the build is in it")
 
 KNOWN = {"publish.turn": 20.0, "publish.message": 12.0, "publish.cold": 10.0, "follower.turn": 3.0,
          "follower.message": 0.5, "follower.cold": 1.0, "receive.turn": 8.0, "receive.message": 1.5,

@@ -20,7 +20,7 @@ LATENCY = 200.0  # µs between hosts of one zone
 GIGABIT = 125.0  # bytes a µs
 OVERHEAD = 66 + 24  # bytes of Ethernet, IP and TCP in each segment, and the acknowledgement's share
 PUBLISHERS = 8  # publishes that a turn finds at most: as many were measured with 16 connections, and more were not tried
-KERNEL = 4_096  # bytes a connection: assumed, see docs
+KERNEL = 4_200  # bytes a connection: measured by tests/bench/million
 BUSY = 0.5  # of a core, what a node is planned for: the rest is for herds
 
 EXPERIMENTS = {}

@@ -2,8 +2,8 @@
 
 import math
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 80, 210, 40, 56
+WIDTH, HEIGHT = 740, 400
+LEFT, RIGHT, TOP, BOTTOM = 80, 230, 40, 56
 COLOURS = ("#0b5cad", "#c2410c", "#15803d", "#7e22ce", "#475569", "#b91c1c")
 DASHES = ("", "8 4", "2 3", "10 3 2 3", "5 5", "1 4")
 

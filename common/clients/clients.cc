@@ -13,7 +13,9 @@ namespace {
 // The sweep looks at each client once a second, a part of them at a time.
 constexpr Duration kSweepInterval = milliseconds(100);
 constexpr std::size_t kSweepParts = 10;
-constexpr std::size_t kPrefetched = 4;  // that it fetches into the cache before, and as many steps later what they have
+// It fetches a client into the cache twice as many steps before that one's turn, and the client's stream so many
+// before.
+constexpr std::size_t kPrefetched = 4;
 constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);

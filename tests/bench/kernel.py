@@ -2,10 +2,7 @@
 
 import contextlib
 import dataclasses
-import os
 import re
-
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # Those lines of /proc/meminfo that are the kernel's own and not a cache of files.
 KINDS = ("Slab", "PageTables", "KernelStack", "VmallocUsed", "Percpu")
@@ -17,7 +14,6 @@ class KernelMemory:
 
     kinds: dict
     available: int  # of the whole machine, what user space takes is missing, too
-    sockets: int  # in bytes of the buffers of TCP, which are in Slab as well, for the most part
     # name -> (number, bytes of each). The kernel keeps objects of one size together, under the name of any of them. Empty
     # where /proc/slabinfo is root's and we are not.
     objects: dict
@@ -31,7 +27,7 @@ class KernelMemory:
         for name, (number, size) in self.objects.items():
             objects[name] = (number - other.objects.get(name, (0, size))[0], size)
         kinds = {kind: self.kinds[kind] - other.kinds[kind] for kind in self.kinds}
-        return KernelMemory(kinds, self.available - other.available, self.sockets - other.sockets, objects)
+        return KernelMemory(kinds, self.available - other.available, objects)
 
 
 def kernel_memory():
@@ -42,17 +38,13 @@ def kernel_memory():
     with open("/proc/meminfo") as file:
         lines = dict(re.findall(r"^(\w+):\s+(\d+) kB", file.read(), re.MULTILINE))
     kinds = {kind: int(lines[kind]) * 1024 for kind in KINDS if kind in lines}
-    return KernelMemory(kinds, int(lines["MemAvailable"]) * 1024, _sockstat("mem") * PAGE, _objects())
+    return KernelMemory(kinds, int(lines["MemAvailable"]) * 1024, _objects())
 
 
 def connections():
     """Sockets of TCP that are in use: two for each connection of which both ends are here."""
-    return _sockstat("inuse")
-
-
-def _sockstat(word):
     with open("/proc/net/sockstat") as file:
-        return int(re.search(rf"^TCP:.*\b{word} (\d+)", file.read(), re.MULTILINE).group(1))
+        return int(re.search(r"^TCP:.*\binuse (\d+)", file.read(), re.MULTILINE).group(1))
 
 
 def _objects():

@@ -104,6 +104,15 @@ def test_a_limit_that_cannot_be_set_is_named_with_the_command(tmp_path, monkeypa
     ]
 
 
+def test_where_memory_does_not_suffice_no_limit_is_touched(monkeypatch):
+    monkeypatch.setattr(limits, "needs", lambda plan, tracked: pytest.fail("limits are looked at"))
+    available = 2 * PLAN.processes * limits.PROCESS_BYTES + 100 * limits.CLIENT_BYTES
+    said = []
+    with pytest.raises(SystemExit), limits.granted(PLAN, available, said.append):
+        pass
+    assert said == ["120 clients do not fit, but 100 do (--clients 100): 0.0 GiB of memory are free"]
+
+
 def test_a_message_goes_to_clients_of_all_servers_and_to_no_others(fleet):
     assert fleet.target(12, groups=6)["deliveries"] == 120
     assert fleet.broadcast()["deliveries"] == 120

@@ -63,7 +63,6 @@ std::string Generator::Connect(const Options& options) {
   population.everyone = options.Count("everyone", 0) != 0;
   population.extra = options.Count("extra", 0);
   population.receive_buffer = options.Count("receive_buffer", 0);
-  population.source = static_cast<std::uint32_t>(clients_.size());
   const std::uint32_t count = options.Count("clients", 1);
   const std::uint32_t group_size = options.Count("group_size", 0);
   const auto first_group = static_cast<std::uint32_t>(options.Count("first_group", 0));
@@ -106,6 +105,7 @@ std::string Generator::Reset() {
   wrongs_ = {};
   return R"("connected":0)";
 }
+
 void Generator::OnEvent(std::uint64_t token, bool writable) {
   if (token >= kPublisherToken) {
     OnPublisher(static_cast<std::uint32_t>(token - kPublisherToken), writable);
@@ -113,6 +113,7 @@ void Generator::OnEvent(std::uint64_t token, bool writable) {
     OnClient(static_cast<std::uint32_t>(token), writable);
   }
 }
+
 // Every client subscribes to everyone's PHID as well, `at_once` at a time.
 std::string Generator::Everyone(const Options& options) {
   const std::uint32_t at_once = options.Count("at_once", 256);

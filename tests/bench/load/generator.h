@@ -63,7 +63,6 @@ class Generator {
     bool everyone = false;  // its clients are subscribed to everyone's PHID, too
     std::uint32_t extra = 0;
     std::uint32_t receive_buffer = 0;  // bytes; 0: the kernel's choice
-    std::uint32_t source = 0;
     Wire wire;
   };
 

@@ -38,45 +38,29 @@ def repeater_following(times):
             self.start_master()
             settings = self.folder / "repeater.json"
             settings.write_text(json.dumps({"upstream": [[f"http://{self.feed_address}"]] * times}))
-            repeater = self.serve(
-                "repeater",
-                [self.bench.program("repeater/aphlict-repeater"), "--config", settings, "--admin", "127.0.0.1:0",
-                 "--clients", "127.0.0.1:0"],
-            )
-            for _ in range(times):
-                repeater.wait_for(r"\bsynchronised\b")
-            self.client_addresses = [repeater.address("client")]
+            self.start_repeater(upstream=("--config", settings), follows=times)
+            self.client_addresses = [self.client_address]
 
     return FollowingOften
 
 
-def tree_of(levels, clients="127.0.0.1:0"):
+def levels_of(counts, clients="127.0.0.1:0"):
     """A master with so many nodes on each level below it. The last level has the clients."""
 
     class Tree(Relay):
-        name = "×".join(map(str, (1, *levels)))
+        name = "×".join(map(str, (1, *counts)))
 
         def start(self):
             self.start_master()
             above = [self.feed_address]
-            for depth, count in enumerate(levels, 1):
-                last = depth == len(levels)
-                feeds, self.client_addresses = [], []
-                for i in range(count):
-                    node = self.serve(
-                        f"{depth}.{i + 1}",
-                        [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{above[i % len(above)]}",
-                         "--admin", "127.0.0.1:0", "--clients", clients if last else "none",
-                         *([] if last else ["--repeaters", "127.0.0.1:0"])],
-                    )
-                    node.wait_for(r"\bsynchronised\b")
-                    if last and clients == "none":
-                        continue
-                    if last:
-                        self.client_addresses.append(node.address("client"))
-                    else:
-                        feeds.append(node.address("repeater"))
-                above = feeds
+            for depth, count in enumerate(counts, 1):
+                last = depth == len(counts)
+                ports = ("--clients", clients) if last else ("--clients", "none", "--repeaters", "127.0.0.1:0")
+                nodes = [self.start_repeater(f"{depth}.{i + 1}", clients=ports,
+                                             upstream=("--upstream", f"http://{above[i % len(above)]}"))
+                         for i in range(count)]
+                above = [] if last else [node.address("repeater") for node in nodes]
+            self.client_addresses = [] if clients == "none" else [node.address("client") for node in nodes]
 
     return Tree
 
@@ -93,8 +77,11 @@ class Counted:
     def of(cls, session):
         counted = cls({}, {}, {})
         for server in session.peer.servers:
-            with urllib.request.urlopen(f"http://{server.address('admin')}/metrics") as answer:
-                text = answer.read().decode()
+            try:
+                with urllib.request.urlopen(f"http://{server.address('admin')}/metrics", timeout=10) as answer:
+                    text = answer.read().decode()
+            except OSError as error:
+                raise Failed(f"metrics of {server.name}: {error}") from error
             for into, name in ((counted.turns, "aphlict_relay_loop_turn_seconds_count"),
                                (counted.received, "aphlict_relay_received_bytes_total"),
                                (counted.sent, "aphlict_relay_sent_bytes_total")):
@@ -107,7 +94,7 @@ class Counted:
 
 
 @dataclasses.dataclass
-class Load:
+class Pattern:
     """How messages are published, and for whom."""
 
     name: str
@@ -138,7 +125,7 @@ class Measured:
     """One window, without what the nodes do when nothing happens."""
 
     window: object
-    load: Load
+    pattern: Pattern
     messages: int
     seconds: float  # of publishing
     wall: float  # of the whole window
@@ -207,16 +194,16 @@ def average_turn(measured, process, idle, followers=0, matched=0):
     turns = min(turns, measured.messages)  # those in which something is only written are not counted
     pauses = max(0.0, measured.seconds * 1e6 - cpu)
     rounds = turns
-    if measured.load.in_flight > 1 and measured.load.matched:
+    if measured.pattern.in_flight > 1 and measured.pattern.matched:
         # All in flight arrive at about the same moment, and are followed by as many at once: one long pause for them all.
-        rounds = min(turns, measured.messages / measured.load.in_flight)
+        rounds = min(turns, measured.messages / measured.pattern.in_flight)
     cold = rounds / turns * costs.coldness(pauses / rounds)
     received = measured.messages / turns
     writes = 0.0
     if matched:
-        at_once = measured.load.in_use
+        at_once = measured.pattern.in_use
         writes = at_once * (1 - (1 - matched / at_once) ** received)
-    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.load.in_use)
+    turn = costs.Turn(cold, received, followers, writes, matched * received, measured.pattern.in_use)
     return turn, cpu / turns
 
 
@@ -234,10 +221,10 @@ def points_of(windows, idle):
     masters, repeaters = {}, {}
     for (name, load), rounds in windows.items():
         followers = FOLLOWERS[name]
-        if rounds[0].load.is_even:
+        if rounds[0].pattern.is_even:
             masters[name, load] = median_turn(rounds, "master", idle[name], followers, 0)
         if followers == 1:  # one that follows several times gets everything as often
-            repeaters[name, load] = median_turn(rounds, "repeater", idle[name], 0, rounds[0].load.matched)
+            repeaters[name, load] = median_turn(rounds, "repeater", idle[name], 0, rounds[0].pattern.matched)
     return masters, repeaters
 
 
@@ -250,15 +237,15 @@ TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
 
 
 def nobody(name, **how):
-    return Load(f"for nobody, {name}", 0, 1, FOR_NOBODY, **how)
+    return Pattern(f"for nobody, {name}", 0, 1, FOR_NOBODY, **how)
 
 
 def some(name, in_use=FEW * GROUPS, **how):
-    return Load(f"for {FEW}, {name}", FEW, in_use, 0, **how)
+    return Pattern(f"for {FEW}, {name}", FEW, in_use, 0, **how)
 
 
 def many(name, **how):
-    return Load(f"for {MANY:,}, {name}", MANY, MANY, FOR_MANY, **how)
+    return Pattern(f"for {MANY:,}, {name}", MANY, MANY, FOR_MANY, **how)
 
 
 NOBODY = [nobody("1 in flight"), nobody("16 in flight", in_flight=16), nobody("1,000/s", rate=1_000),
@@ -267,7 +254,7 @@ LOADS = [some("1 in flight"), some("300/s", rate=300), many("1 in flight"), many
          many("20/s", rate=20)]
 CALIBRATION = {
     "1": NOBODY,
-    "1×1": [*NOBODY, *LOADS, Load("for 3, 1 in flight", FEWER, FEWER_CLIENTS, FOR_FEWER),
+    "1×1": [*NOBODY, *LOADS, Pattern("for 3, 1 in flight", FEWER, FEWER_CLIENTS, FOR_FEWER),
             some("16 in flight", in_flight=16), many("64 in flight", in_flight=64)],
     "1×1 often": NOBODY,
 }
@@ -317,7 +304,7 @@ def measure_rounds(bench, outcome, calibrator, sessions, loads, idle_of):
     return windows, idle, idles
 
 
-def calibrate(bench, windows, idle):
+def fit_costs(bench, windows, idle):
     masters, repeaters = points_of({key: each for key, each in windows.items() if key[0] in CALIBRATION}, idle)
     found = costs.fit(list(masters.values()), list(repeaters.values()))
     bench.log(f"costs: {found.values} {found.writes} {idle}")
@@ -346,17 +333,18 @@ def calibrating_sessions(population, most=0):
         if most:
             session.connect(most, address=address, first_group=FOR_MOST)
 
-    empty = tree_of((1,), clients="none")
-    return {"1": (LoneMaster, rename), "1×1 empty": (empty, rename), "1×1": (tree_of((1,)), connect),
+    empty = levels_of((1,), clients="none")
+    return {"1": (LoneMaster, rename), "1×1 empty": (empty, rename), "1×1": (levels_of((1,)), connect),
             "1×1 often": (repeater_following(FOLLOWED), rename)}
 
 
-@scenario("trees", "CPU in 1×2, 1×4 and 1×2×4 nodes, beside what tests/simulate predicts from one master with one repeater")
+@scenario("trees", "CPU in 1×2, 1×4 and 1×2×4 nodes, beside what tests/simulate predicts from one master with one repeater",
+          by_default=False)
 def trees(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
     calibrator = Calibrator(bench)
     wanted = calibrating_sessions(population)
-    wanted.update({name: (tree_of(levels), population.connect) for name, levels in TREES.items()})
+    wanted.update({name: (levels_of(levels), population.connect) for name, levels in TREES.items()})
     loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
     with bench.sessions(outcome, wanted) as sessions:
         if outcome.failures:
@@ -366,7 +354,7 @@ def trees(bench, outcome):
         except Failed as failure:
             outcome.fail("a window", failure)
             return outcome
-    found = calibrate(bench, windows, idle)
+    found = fit_costs(bench, windows, idle)
     rest = resting(idle, FEW * GROUPS + MANY + FEWER_CLIENTS)
     for name, levels in TREES.items():
         for load in LOADS:
@@ -412,10 +400,15 @@ def rename(session):
 
 # --- costs.json ----------------------------------------------------------------------------------------------
 
+SPREADS = {
+    "value, low and high of turn and write":
+        "of a fit to all rounds; of fits to all rounds but one, so that the value may lie beside them",
+    "value, low and high of others": "the median of the rounds, the lowest and the highest of them",
+}
 MOST = 8_000
 COSTS = {
     **CALIBRATION,
-    "1×1": CALIBRATION["1×1"] + [some("of 120, 1 in flight", 10 * FEW), Load("for 8,000, 1 in flight", MOST, MOST, FOR_MOST)],
+    "1×1": CALIBRATION["1×1"] + [some("of 120, 1 in flight", 10 * FEW), Pattern("for 8,000, 1 in flight", MOST, MOST, FOR_MOST)],
 }
 
 
@@ -426,7 +419,8 @@ def leave_one_out(windows, idle, rounds):
         yield costs.fit(*(list(points.values()) for points in points_of(kept, idle)))
 
 
-@scenario("costs", "what publishes, the feed, deliveries, pings and clients cost: tests/simulate reads it (--costs FILE)")
+@scenario("costs", "what publishes, the feed, deliveries, pings and clients cost: tests/simulate reads it (--costs FILE)",
+          by_default=False)
 def measure_costs(bench, outcome):
     population = Population(FEW, GROUPS, MANY)
     calibrator = Calibrator(bench)
@@ -437,16 +431,12 @@ def measure_costs(bench, outcome):
             return outcome
         try:
             windows, idle, idles = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads))
+            for _ in range(bench.rounds):
+                add_ping(outcome, sessions["1×1"], idle["1×1"]["repeater"][0])
         except Failed as failure:
             outcome.fail("a window", failure)
             return outcome
-        full = sessions["1×1"]
-        for _ in range(bench.rounds):
-            full.load.ask("ping", every=2, seconds=1)
-            ping = full.window(lambda: full.load.ask("ping", every=4, seconds=1))
-            at_rest = idle["1×1"]["repeater"][0] * ping.result["seconds"]
-            outcome.add("repeater", "ping", "µs", (ping.cpu["repeater"].seconds * 1e6 - at_rest) / ping.result["pings"])
-    found = calibrate(bench, windows, idle)
+    found = fit_costs(bench, windows, idle)
     for rounds in zip(*(idles[name] for name in ("1", "1×1 empty", "1×1", "1×1 often"))):
         of = resting(dict(zip(("1", "1×1 empty", "1×1", "1×1 often"), rounds)), clients)
         outcome.add("at rest, a second", "master", "µs", of["master"])
@@ -469,20 +459,27 @@ def measure_costs(bench, outcome):
     return outcome
 
 
+def add_ping(outcome, session, idle):
+    """`idle` is the repeater's CPU (µs a second) when nothing happens."""
+    session.ping(every=2, seconds=1)
+    window = session.window(lambda: session.ping(every=4, seconds=1))
+    cpu = window.cpu["repeater"].seconds * 1e6 - idle * window.result["seconds"]
+    outcome.add("repeater", "ping", "µs", cpu / window.result["pings"])
+
+
 def add_wire(outcome, rounds):
     """Bytes of a message of 300 bytes on its way, above TCP."""
     for measured in rounds:
         count = measured.messages
-        outcome.add("wire", "publish", "bytes", measured.counted.received["master"] / count)
         outcome.add("wire", "feed message", "bytes", measured.counted.received["repeater"] / count)
-        outcome.add("wire", "delivery", "bytes", measured.counted.sent["repeater"] / count / measured.load.matched)
+        outcome.add("wire", "delivery", "bytes", measured.counted.sent["repeater"] / count / measured.pattern.matched)
 
 
 def add_clients_that_come(bench, outcome):
     few, many = 100, bench.sized(5_000, 2_000)
     for _ in range(bench.rounds):
         bench.progress(f"{outcome.name}: clients that come")
-        with bench.session(tree_of((1,))) as session:
+        with bench.session(levels_of((1,))) as session:
             rename(session)
             session.settled_cpu()
             empty = session.peer.pss()
@@ -518,7 +515,6 @@ def add_aphlict(bench, outcome):
                     window = session.publish_window(count, **to_some)
                     delivery = window.cpu["aphlict"].seconds * 1e6 / count - cpu[many]
                     outcome.add("aphlict", "delivery", "µs", delivery / addressed)
-                    outcome.add("memory", "aphlict", "bytes", session.peer.pss()["aphlict"])
         scan = (cpu[many] - cpu[few]) / (many - few)
         outcome.add("aphlict", "scan of a client", "µs", scan)
         outcome.add("aphlict", "publish", "µs", cpu[few] - few * scan)
@@ -531,26 +527,35 @@ def add_aphlict(bench, outcome):
 
 
 def write_costs(bench, outcome, found):
-    """What costs.Costs.load() reads."""
+    """What costs.Costs.load() reads. Where there was no Aphlict, its figures stay what they were, with what is known of
+    their run."""
 
-    def rounded(figure):
-        return {key: round(value, 4) if isinstance(value, float) else value for key, value in figure.items()
-                if key != "rounds"}
+    def figure(subject, name, value=None):
+        series = outcome.series(subject, name)
+        value = series.median if value is None else value
+        each = {"value": value, "low": min(series.values), "high": max(series.values)}
+        return {"unit": series.unit, **{key: round(number, 4) for key, number in each.items()}}
 
-    def of(subject, name, median=None):
-        figure = outcome.series(subject, name).as_json()
-        if median is not None:
-            figure["median"] = median
-        return rounded(figure)
-
-    others = {f"{subject}: {name}": of(subject, name) for subject, metrics in outcome.figures.items()
+    others = {f"{subject}: {name}": figure(subject, name) for subject, metrics in outcome.figures.items()
               for name in metrics if subject not in ("turn", "write")}
+    has_aphlict = Aphlict.name in outcome.figures
+    about = {
+        "command": f"tests/bench/run costs --costs tests/simulate/costs.json{' --aphlict DIR' if has_aphlict else ''}",
+        "rounds": bench.rounds, "message": "300 bytes", "others used, cores": round(outcome.foreign, 1), **about_the_run(),
+        **SPREADS,
+    }
+    file = Path(bench.costs_file)
+    if not has_aphlict:
+        before = json.loads((file if file.exists() else costs.FILE).read_text())
+        kept = {name: each for name, each in before["others"].items() if name.startswith("aphlict: ")}
+        others.update(kept)
+        about["aphlict"] = before["about"].get("aphlict") or {
+            key: before["about"][key] for key in ("commit", "kernel", "cpu")}
     document = {
-        "about": {"command": "tests/bench/run costs --costs tests/simulate/costs.json", "rounds": bench.rounds,
-                  "message": "300 bytes", "others used, cores": round(outcome.foreign, 1), **about_the_run()},
-        "turn": {name: of("turn", name, value) for name, value in found.values.items()},
-        "write": [{"clients in use": round(in_use), **of("write", f"{in_use:,.0f} clients in use", value)}
+        "about": about,
+        "turn": {name: figure("turn", name, value) for name, value in found.values.items()},
+        "write": [{"clients in use": round(in_use), **figure("write", f"{in_use:,.0f} clients in use", value)}
                   for in_use, value in found.writes],
         "others": dict(sorted(others.items())),
     }
-    Path(bench.costs_file).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -68,6 +68,13 @@ class Session:
             )
         )
 
+    def ping(self, **options):
+        """All clients ping; each pong must come."""
+        result = self.load.ask("ping", **options)
+        if result["pongs"] != result["pings"] or result["closed"]:
+            raise Failed(f"{result['pings']} pings, {result['pongs']} pongs, {result['closed']} clients closed")
+        return result
+
     def window(self, work):
         """Runs `work`, and says what it cost the servers."""
         busy_before, others_before = machine_busy_seconds(), self._own_seconds()

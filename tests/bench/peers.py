@@ -125,14 +125,16 @@ class Relay(Peer):
         self.publish_address = self.master.address("admin")
         self.feed_address = self.master.address("repeater")
 
-    def start_repeater(self, name="repeater", clients=("--clients", "127.0.0.1:0")):
+    def start_repeater(self, name="repeater", clients=("--clients", "127.0.0.1:0"), upstream=None, follows=1):
+        """`clients` and `upstream` are its options for these: by default it has clients, and follows the master, once."""
+        upstream = upstream or ("--upstream", f"http://{self.feed_address}")
         repeater = self.serve(
-            name,
-            [self.bench.program("repeater/aphlict-repeater"), "--upstream", f"http://{self.feed_address}",
-             "--admin", "127.0.0.1:0", *clients],
+            name, [self.bench.program("repeater/aphlict-repeater"), *upstream, "--admin", "127.0.0.1:0", *clients]
         )
-        repeater.wait_for(r"\bsynchronised\b")
-        self.client_address = repeater.address("client")
+        repeater.wait_for(r"\bsynchronised\b", times=follows)
+        if "none" not in clients:
+            self.client_address = repeater.address("client")
+        return repeater
 
 
 class SecureRelay(Relay):

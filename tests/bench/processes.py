@@ -129,15 +129,17 @@ class Server:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_for(self, pattern):
-        """The match of the first line with `pattern`."""
+    def wait_for(self, pattern, times=1):
+        """The match of the first line with `pattern`, or of a later one."""
         deadline = time.monotonic() + PATIENCE
         seen = 0
         with self._changed:
             while True:
                 for line in self.lines[seen:]:
                     if match := re.search(pattern, line):
-                        return match
+                        times -= 1
+                        if times == 0:
+                            return match
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:

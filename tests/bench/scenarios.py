@@ -23,11 +23,14 @@ SCENARIOS = {}
 REPEATER, MASTER = "relay: repeater", "relay: master"
 
 
-def scenario(name, about):
+def scenario(name, about, by_default=True):
+    """Registers it. What is not run by default runs when it is named."""
+
     def register(function):
         function.about = about
         SCENARIOS[name] = lambda bench: function(bench, Outcome(name))
         SCENARIOS[name].about = about
+        SCENARIOS[name].by_default = by_default
         return function
 
     return register
@@ -125,15 +128,9 @@ def idle_pings(bench, outcome):
     seconds = bench.sized(10, 2)
     metric = "CPU per second"
 
-    def ping(session, every):
-        result = session.load.ask("ping", every=every, seconds=min(every, seconds))
-        if result["pongs"] != result["pings"] or result["closed"]:
-            raise Failed(f"{result['pings']} pings, {result['pongs']} pongs, {result['closed']} clients closed")
-        return result
-
     def measure(name, session):
-        ping(session, every=1)  # while others were measured, these clients were silent as no page is
-        window = session.window(lambda: ping(session, every=15))
+        session.ping(every=1, seconds=1)  # while others were measured, these clients were silent as no page is
+        window = session.window(lambda: session.ping(every=15, seconds=seconds))
         serving = "repeater" if name == Relay.name else next(iter(window.cpu))
         outcome.add_cpu(
             subject_of(name, serving), metric, window.cpu[serving], window.result["seconds"], scale=1e3, unit="ms"

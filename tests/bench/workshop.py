@@ -73,7 +73,8 @@ def add_common_options(parser):
     parser.add_argument("--log", metavar="FILE", help="write down what is run and what the servers say")
 
 
-def _commit():
+def commit():
+    """As git names it; None where there is no git. It ends in "-dirty" if the tree differs from it."""
     done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
     return done.stdout.strip() or None
 
@@ -84,7 +85,8 @@ def _cpu_model():
 
 
 def about_the_run():
-    return {"commit": _commit(), "kernel": platform.release(), "cpu": _cpu_model()}
+    kernel = platform.release().partition("-")[0]  # what follows is the host's own name for it
+    return {"commit": commit(), "kernel": kernel, "cpu": _cpu_model()}
 
 
 def summary(outcomes, seconds):

@@ -53,14 +53,13 @@ class Turn:
 class Costs:
     """A value for each of the words above, `writes` by clients in use, and figures that have no part in a turn."""
 
-    def __init__(self, values, writes, others=None, about=None):
+    def __init__(self, values, writes, others=None):
         self.values = values
         self.writes = sorted(writes.items())
         self.others = others or {}
-        self.about = about or {}
 
     def __getitem__(self, name):
-        return self.values[name] if name in self.values else self.others[name]["median"]
+        return self.values[name] if name in self.values else self.others[name]["value"]
 
     def write(self, in_use):
         """One write to a client, of so many that take turns. Beyond what was measured, the last figure stands."""
@@ -93,10 +92,8 @@ class Costs:
     @classmethod
     def load(cls, path=FILE):
         document = json.loads(Path(path).read_text())
-        turn = document["turn"]
-        writes = {int(point["clients in use"]): point["median"] for point in document["write"]}
-        return cls({name: figure["median"] for name, figure in turn.items()}, writes, document["others"],
-                   document["about"])
+        writes = {int(point["clients in use"]): point["value"] for point in document["write"]}
+        return cls({name: figure["value"] for name, figure in document["turn"].items()}, writes, document["others"])
 
 
 # --- from windows to costs -----------------------------------------------------------------------------------

@@ -4,14 +4,16 @@ The load that is assumed where nothing else is said, of N clients (pages that ar
 minutes, a message of 300 bytes is for 10 of them wherever they are, and each pings every 15 s.
 """
 
+import collections
 import dataclasses
 import heapq
+import itertools
 import math
 import random
 
 from chart import chart
 from costs import Turn, coldness
-from simulation import Link, OpenLoop, Simulation, tree
+from simulation import Link, Node, OpenLoop, Simulation, tree
 
 PUBLISH_EVERY = 1_200.0  # seconds, a client
 MATCHED = 10
@@ -21,6 +23,10 @@ GIGABIT = 125.0  # bytes a µs
 OVERHEAD = 66 + 24  # bytes of Ethernet, IP and TCP in each segment, and the acknowledgement's share
 PUBLISHERS = 8  # publishes that a turn finds at most: as many were measured with 16 connections, and more were not tried
 KERNEL = 4_200  # bytes a connection: measured by tests/bench/million
+HISTORY = 60.0  # seconds that every node keeps
+ENTRY = 88  # bytes that a message takes of `history.bytes` beside its frame: an Entry and a number (common/history)
+ADMINISTRATION = 1.1  # what the allocator adds: the README's tenth
+LONGEST_TURN = 1e8  # µs: no node that works at all
 BUSY = 0.5  # of a core, what a node is planned for: the rest is for herds
 
 EXPERIMENTS = {}
@@ -93,12 +99,16 @@ class Found:
     busy: list  # share of a core, of a node of each level, the master's first
 
 
-def run_tree(costs, levels, clients, rate, matched, seconds=None, seed=1):
+def run_tree(costs, levels, clients, rate, matched, messages=None):
     """Publishes by chance (Poisson) at a rate, each for `matched` clients spread over all leaves."""
-    simulation = Simulation(seed)
+    simulation = Simulation()
     nodes = tree(simulation, costs, levels, clients, link=lambda: Link(LATENCY, GIGABIT))
+    for level in nodes:
+        for node in level:
+            node.at_rest = at_rest(costs, node.is_master, len(node.followers), node.clients)
+    nodes[0][0].at_once = PUBLISHERS
     leaves = nodes[-1]
-    messages = max(300, min(1_000, round(rate * (seconds or 10))))
+    messages = messages or max(300, min(1_000, rate * 10))
 
     def matches(_):
         if matched >= len(leaves):
@@ -108,18 +118,15 @@ def run_tree(costs, levels, clients, rate, matched, seconds=None, seed=1):
     publishers = OpenLoop(simulation, nodes[0][0], messages, rate, matches, poisson=True)
     simulation.run()
     latencies = sorted(max(time for _, time in message.reached) - message.due for message in publishers.messages)
-    busy = []
-    for depth, level in enumerate(nodes):
-        used = sum(node.cpu for node in level) / len(level) / simulation.now
-        busy.append(used + at_rest(costs, depth == 0, len(level[0].followers), level[0].clients) * 1e-6)
+    busy = [sum(node.cpu / simulation.now + node.at_rest for node in level) / len(level) for level in nodes]
     return Found(latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100], busy)
 
 
 def at_rest(costs, is_master, followers, clients):
-    """µs a second of a node that nothing is published through: reports, the sweep, and pings of pages."""
+    """Share of a core that a node takes that nothing is published through: reports, the sweep, and pings of pages."""
     own = costs["at rest, a second: master" if is_master else "at rest, a second: repeater"]
     each = costs["at rest, a second: client"] + costs["repeater: ping"] / PING_EVERY
-    return own + followers * costs["at rest, a second: follower"] + clients * each
+    return 1e-6 * (own + followers * costs["at rest, a second: follower"] + clients * each)
 
 
 # --- growth --------------------------------------------------------------------------------------------------
@@ -174,36 +181,58 @@ def growth(costs):
 # --- closed formulas, for trees too large to be played through -------------------------------------------------
 
 
-def gathered(fixed, each, rate):
-    """Messages that a turn finds, where a turn costs fixed + m·each µs and `rate` come in a µs. None: it never catches up.
+@dataclasses.dataclass
+class Steady:
+    """A node in the middle of a load that goes on, by chance (Poisson)."""
 
-    While a turn lasts, rate × its length come, which is what the next one finds; a turn without any does not happen.
+    messages: float  # that a turn finds
+    length: float  # µs, of a turn
+
+
+def steady(turn_cost, rate, back=0.0):
+    """`turn_cost` of (messages, cold) is µs, and `rate` messages come in a µs. None: no turn is ever done with them.
+
+    While a turn lasts, and up to `back` µs longer until the node looks again, rate × that time come, which the next one
+    finds. If nothing has come, which is so with the probability e^-that, the node waits for one message, and is cold.
+    The longer a turn is, the more the next one costs, but by less than that: so there is one length that stays the same.
     """
-    if rate * each >= 1:
-        return None
-    return max(1.0, rate * fixed / (1 - rate * each))
+    waits = [-math.log(1 - (i + 0.5) / 16) / rate for i in range(16)]  # equally likely
+    after_waiting = sum(coldness(back / 2 + wait) for wait in waits) / len(waits)
+    after_looking = coldness(back) / 1.25  # on average over 0 … back
+
+    def following(length):
+        nothing = math.exp(-rate * (length + back / 2))
+        messages = rate * (length + back / 2) + nothing
+        return messages, turn_cost(messages, nothing * after_waiting + (1 - nothing) * after_looking)
+
+    low, high = 0.0, 1.0
+    while following(high)[1] > high:
+        low, high = high, 2 * high
+        if high > LONGEST_TURN:
+            return None
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if following(middle)[1] > middle else (low, middle)
+    return Steady(following(high)[0], high)
 
 
 def node_load(costs, is_master, rate, followers, clients, deliveries):
-    """Share of a core that a node needs. Rates a second; deliveries are all of the node's, a second."""
-    per_us = rate * 1e-6
-
-    def cost(messages):
-        frames = deliveries / rate * messages
-        return (costs.master_turn if is_master else costs.repeater_turn)(
-            Turn(coldness(max(0.0, messages / per_us - fixed[0])), messages, followers, frames, frames,
-                 max(1, clients)))
-
-    fixed = [0.0]
-    cold = cost(1.0)
-    hot_each = cost(11.0) / 10 - cost(1.0) / 10
-    messages = gathered(cold - hot_each, hot_each, per_us)
-    if is_master:
-        messages = min(messages or PUBLISHERS, PUBLISHERS)
-    if messages is None:
+    """Share of a core that a node needs; None: it never catches up. Rates are a second; deliveries are all of the node's."""
+    resting = at_rest(costs, is_master, followers, clients)
+    if resting >= 1:
         return None
-    fixed[0] = cost(messages)
-    return cost(messages) / messages * per_us + at_rest(costs, is_master, followers, clients) * 1e-6
+    of_turn = costs.master_turn if is_master else costs.repeater_turn
+    matched = deliveries / rate
+
+    def length(messages, cold):
+        writes = clients * (1 - (1 - matched / clients) ** messages) if clients else 0.0
+        turn = Turn(cold, messages, followers, writes, matched * messages, max(1, clients))
+        return of_turn(turn) / (1 - resting)
+
+    found = steady(length, rate * 1e-6, 0.0 if is_master else Node.BACK)
+    if found is None or is_master and found.messages > PUBLISHERS:
+        return None
+    return resting + (1 - resting) * found.length * rate * 1e-6 / found.messages
 
 
 @dataclasses.dataclass
@@ -216,6 +245,7 @@ class Plan:
     cpu: float  # cores that are used
     cores: int  # processes: each has one
     memory: float
+    history: float  # bytes of 60 s, on each node
     feed: float  # bytes a second that leave a master, or the busiest middle node
     delivered: float  # bytes a second of all repeaters
 
@@ -229,39 +259,28 @@ def plan(costs, clients, each, arity, publish_every=PUBLISH_EVERY):
 
     With more than one master, each has instances of its own, and a tree of its own.
     """
-    rate = clients / publish_every
-    masters = 1
-    while True:
-        own_rate, own_clients = rate / masters, clients / masters
-        repeaters = max(1, math.ceil(own_clients / each))
-        levels, above = [], repeaters
-        while above > arity:
-            above = math.ceil(above / arity)
-            levels.insert(0, above)
-        sizes = [1, *levels, repeaters]
-        busy = []
-        for depth in range(len(sizes)):
-            last = depth == len(sizes) - 1
-            followers = 0 if last else math.ceil(sizes[depth + 1] / sizes[depth])
-            busy.append(node_load(costs, depth == 0, own_rate, followers, own_clients / repeaters if last else 0,
-                                  own_rate * MATCHED / repeaters if last else 0))
-        fan_out = max([math.ceil(sizes[depth + 1] / sizes[depth]) for depth in range(len(sizes) - 1)])
-        feed = own_rate * bytes_of_feed(costs) * fan_out
-        if None not in busy and max(busy) <= BUSY and feed <= 0.5e6 * 10 * GIGABIT:
+    for masters in (2**doubled for doubled in range(13)):
+        rate, repeaters = clients / publish_every / masters, max(1, math.ceil(clients / masters / each))
+        sizes = [repeaters]
+        while sizes[0] > arity:
+            sizes.insert(0, math.ceil(sizes[0] / arity))
+        sizes.insert(0, 1)
+        followers = [math.ceil(below / above) for above, below in zip(sizes, sizes[1:])] + [0]
+        feed = rate * bytes_of_feed(costs) * max(followers)
+        if feed > BUSY * 10 * GIGABIT * 1e6:
+            continue
+        busy = [node_load(costs, depth == 0, rate, count, 0, 0) for depth, count in enumerate(followers[:-1])]
+        busy.append(node_load(costs, False, rate, 0, clients / masters / repeaters, rate * MATCHED / repeaters))
+        if None not in busy and max(busy) <= BUSY:
             break
-        if busy[-1] is None or busy[-1] > BUSY or masters >= 4_096:
-            if busy[-1] is not None and busy[-1] > BUSY and own_rate < 1_000:
-                return None  # too many clients for one repeater, however few messages come
-            if masters >= 4_096:
-                return None
-        masters *= 2
-    nodes = masters * sum(sizes)
-    used = masters * sum(share * count for share, count in zip(busy, sizes))
-    history = 2 * 60 * own_rate * (costs["wire: feed message"] + 300)
-    memory = masters * (sum(sizes) * (costs["memory: repeater"] + min(64 * 2**20, history))) + clients * (
-        costs["memory: client"] + KERNEL)
-    delivered = rate * MATCHED * (costs["wire: delivery"] + OVERHEAD)
-    return Plan(clients, masters, levels, repeaters * masters, busy, used, nodes, memory, feed, delivered)
+    else:
+        return None
+    history = HISTORY * rate * (costs["wire: feed message"] + ENTRY)
+    nodes = costs["memory: master"] + (sum(sizes) - 1) * costs["memory: repeater"]
+    memory = masters * (nodes + sum(sizes) * history * ADMINISTRATION) + clients * (costs["memory: client"] + KERNEL)
+    return Plan(clients, masters, sizes[1:-1], repeaters * masters, busy,
+                masters * sum(share * count for share, count in zip(busy, sizes)), masters * sum(sizes), memory, history,
+                feed, rate * masters * MATCHED * (costs["wire: delivery"] + OVERHEAD))
 
 
 def cheapest(costs, clients, publish_every=PUBLISH_EVERY):
@@ -303,10 +322,10 @@ def sizing(costs):
         found = cheapest(costs, clients)
         middles = sum(found.middles) * found.masters
         rows.append([count_text(clients), f"{found.masters:,}", f"{middles:,}" if middles else "none",
-                     f"{found.repeaters:,}", f"{found.cores:,}", size(found.memory),
+                     f"{found.repeaters:,}", f"{found.cores:,}", size(found.memory), size(found.history),
                      f"{number(found.feed * 8 / 1e6)} Mbit/s", f"{number(found.delivered * 8 / 1e6)} Mbit/s"])
     head = ["clients", "masters", "middle nodes", "repeaters", "cores", "memory, all together",
-            "feed out of its busiest node", "to browsers, all together"]
+            "of each node: history of 60 s", "feed out of its busiest node", "to browsers, all together"]
     return table(head, rows), {}
 
 
@@ -325,9 +344,7 @@ def saturation(costs):
         most = most_publishes(costs, followers)
         links = [speed * 1e6 / (bytes_of_feed(costs) * followers) if followers else None
                  for speed in (GIGABIT, 10 * GIGABIT)]
-        limit = min([most] + [link for link in links[1:] if link])
-        rows.append([f"{followers:,}", f"{number(most)}/s"] + [f"{number(link)}/s" if link else "" for link in links]
-                    + ["CPU" if limit == most else "a link of 10 Gbit/s"])
+        rows.append([f"{followers:,}", f"{number(most)}/s"] + [f"{number(link)}/s" if link else "" for link in links])
     for followers in (1, 10, 100):
         for share in (0.01, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.2):
             rate = share * most_publishes(costs, followers)
@@ -342,7 +359,7 @@ def saturation(costs):
             p99 = sorted(answered)[len(answered) * 99 // 100]
             lines.setdefault(f"{followers} followers", []).append((rate, p99 / 1e3))
     charts = {"saturation": chart("A publish's answer, p99", "publishes a second", "ms", lines)}
-    head = ["followers", "CPU ends at", "1 Gbit/s at", "10 Gbit/s at", "what ends first"]
+    head = ["followers", "CPU ends at", "1 Gbit/s at", "10 Gbit/s at"]
     return "\n".join([table(head, rows), "", picture("saturation", "answer's latency against publish rate")]), charts
 
 
@@ -350,72 +367,128 @@ def saturation(costs):
 
 ACCEPTED = 64  # of a turn
 HANDSHAKES = 1_000.0  # µs of a turn
+DELIVER = 500.0  # µs of a turn for everybody else: assumed
 TLS = 620.0  # µs that TLS adds to a client that comes: docs/performance.md, 669 with all
-SYN_RETRIES = (1e6, 2e6, 4e6, 8e6, 16e6, 32e6)
+SYN_SENT = (0.0, 1e6, 3e6, 7e6, 15e6, 31e6, 63e6)  # µs after connect(), by Linux (net.ipv4.tcp_syn_retries is 6) …
+SYN_GIVEN_UP = 127e6  # … which ends then
+LONGEST_HERD = 300e6  # µs that are looked at
 
 
-GIVEN_UP = 10e6  # µs: deploy/browser/aphlict-client.js leaves who says nothing for so long
-FIRST_WAIT, LONGEST_WAIT = 0.5e6, 30e6  # its bounds of the random time before the next attempt
+class Page:
+    """What a page of Phabricator does in a browser on Linux: it waits as long as the system does."""
+
+    syns = SYN_SENT
+    gives_up = SYN_GIVEN_UP  # µs after an attempt has begun, where no SYN is answered
+    patience = math.inf  # likewise, where nothing but the kernel has answered
+
+    @staticmethod
+    def pause(failed, chance):
+        """µs before the next attempt, when so many have failed since the connection was lost."""
+        return 1e6 * min(2**failed, 300)
 
 
-def next_attempt(time, tries, module, chance):
-    """When a SYN is sent again, or the page gives up and begins anew."""
-    if not module:
-        return time + SYN_RETRIES[min(tries, 5)]
-    attempt, place = divmod(tries, 4)  # a SYN and three more in 10 s
-    if place < 3:
-        return time + SYN_RETRIES[place]
-    rest = GIVEN_UP - sum(SYN_RETRIES[:3])
-    return time + rest + chance.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
+class Module(Page):
+    """What deploy/browser/aphlict-client.js does: it gives up after 10 s, and waits for up to 0.5, 1, 2 … 30 s."""
+
+    gives_up = patience = 10e6
+    syns = tuple(time for time in SYN_SENT if time < 10e6)
+
+    @staticmethod
+    def pause(failed, chance):
+        return 1e6 * chance.uniform(0, min(30, 2 ** (failed - 2)))
 
 
-def herd_of(costs, clients, queue, tls=False, spread=0.0, module=False, deliver=500.0, seed=1):
-    """Clients that come to one repeater at once, or spread over some time (µs). Returns (time of the last one, p99 of the
-    turns' lengths meanwhile, those that had to be sent a SYN again).
+def attempts(page, begun, chance):
+    """Each SYN that is sent while none is answered: (number of the attempt, when that began, when the SYN is sent)."""
+    for number in itertools.count():
+        for delay in page.syns:
+            yield number, begun, begun + delay
+        begun += page.gives_up + page.pause(number + 1, chance)
 
-    The kernel queues so many; whose SYN finds it full sends it again after 1, 2, 4 … s, as TCP does. A turn gives a
-    millisecond to those that come, and `deliver` µs to everything else.
+
+@dataclasses.dataclass
+class Herd:
+    end: float  # µs until the last one is back, or the end of patience
+    back: int  # clients, by then
+    turn: float  # µs, the turns' p99 meanwhile
+    again: int  # clients that have sent a SYN again
+    dead: int  # connections that were accepted when whoever had made them was gone
+
+
+def herd_of(costs, clients, queue, tls=False, spread=0.0, page=Page):
+    """Clients that come to one repeater at once, or spread over some time (µs).
+
+    The kernel queues so many connections; whose SYN finds the queue full sends it again, as TCP does, until it or the page
+    gives up. Who gives up while waiting in the queue leaves a connection there, which costs as much as a living one. A turn
+    gives a millisecond to those that come, and DELIVER to everything else.
     """
-    chance = random.Random(seed)
+    chance = random.Random(1)
     each = costs["repeater: connect"] + (TLS if tls else 0)
-    arrivals = sorted((chance.uniform(0, spread), 0) for _ in range(clients))
-    waiting, now, came, again, turns = 0, 0.0, 0, 0, []
-    heapq.heapify(arrivals)
-    while came < clients:
-        while arrivals and arrivals[0][0] <= now:
-            time, tries = heapq.heappop(arrivals)
-            if waiting < queue:
-                waiting += 1
-            else:
-                again += tries == 0
-                heapq.heappush(arrivals, (next_attempt(time, tries, module, chance), tries + 1))
+    taken_at_once = min(ACCEPTED, max(1, int(HANDSHAKES / each)))
+    syns = [attempts(page, chance.uniform(0, spread), chance) for _ in range(clients)]
+    current = [0] * clients  # the number of each one's attempt
+    events = []  # (time, client, number of its attempt, when that began): a SYN, or (…, None): the end of its patience
+    waiting = collections.deque()  # (client, number of its attempt)
+    came, again = set(), set()
+    now, dead, turns = 0.0, 0, []
+
+    def send(client, after=-1):
+        """Its next SYN, of an attempt after that one."""
+        number, begun, time = next(syn for syn in syns[client] if syn[0] > after)
+        current[client] = number
+        heapq.heappush(events, (time, client, number, begun))
+
+    def happen(client, number, begun):
+        if begun is None:
+            if client not in came:
+                send(client, after=number)
+        elif len(waiting) < queue:
+            waiting.append((client, number))
+            if page.patience < math.inf:
+                heapq.heappush(events, (begun + page.patience, client, number, None))
+        else:
+            again.add(client)
+            send(client)
+
+    for client in range(clients):
+        send(client)
+    while len(came) < clients and now < LONGEST_HERD:
         if not waiting:
-            now = arrivals[0][0]
-            continue
-        taken = min(waiting, ACCEPTED, max(1, int(HANDSHAKES / each)))
-        waiting -= taken
-        came += taken
-        length = taken * each + deliver
-        turns.append(length)
-        now += length
-    return now, sorted(turns)[len(turns) * 99 // 100], again
+            now = max(now, events[0][0])
+        while events and events[0][0] <= now:
+            happen(*heapq.heappop(events)[1:])
+        taken = [waiting.popleft() for _ in range(min(len(waiting), taken_at_once))]
+        living = [client for client, number in taken if current[client] == number]
+        came.update(living)
+        dead += len(taken) - len(living)
+        if taken:
+            turns.append(len(taken) * each + DELIVER)
+            now += turns[-1]
+    return Herd(now, len(came), sorted(turns)[len(turns) * 99 // 100], len(again), dead)
 
 
 @experiment("herd", "what a herd does after a zone is lost")
 def herd(costs):
     rows, lines = [], {}
-    for each in (5_000, 10_000, 20_000, 50_000):
-        for tls in (False, True):
-            for name, queue, spread, module in (("at once", 4_096, 0, False), ("at once, queue of 16,384", 16_384, 0, False),
-                                                ("the same, aphlict-client.js", 16_384, 0, True),
-                                                ("drained over 20 s", 16_384, 20e6, False)):
-                end, turn, again = herd_of(costs, each, queue, tls, spread, module)
-                if name in ("at once", "at once, queue of 16,384") or each >= 20_000:
-                    rows.append([f"{each:,}", "with TLS" if tls else "plain", name, duration(end), duration(turn),
-                                 percent(again / each) if again else "none"])
-                if name in ("at once", "at once, queue of 16,384"):
-                    lines.setdefault(f"{'TLS' if tls else 'plain'}, {name}", []).append((each, end / 1e6))
-    head = ["clients that come to a repeater", "", "how", "until all are back", "its turns meanwhile, p99", "SYNs sent again"]
+    ways = {"at once": (4_096, 0.0, Page), "at once, queue of 16,384": (16_384, 0.0, Page),
+            "at once, aphlict-client.js": (4_096, 0.0, Module),
+            "at once, aphlict-client.js, queue of 16,384": (16_384, 0.0, Module),
+            "drained over 20 s, queue of 16,384": (16_384, 20e6, Page)}
+    for clients in (5_000, 10_000, 20_000, 50_000):
+        for kind in ("plain", "TLS"):
+            for way, (queue, spread, page) in ways.items():
+                if clients < 10_000 and page is Module or clients < 20_000 and spread:
+                    continue  # as fast as the others
+                found = herd_of(costs, clients, queue, kind == "TLS", spread, page)
+                all_back = found.back == clients
+                rows.append([f"{clients:,}", kind, way,
+                             duration(found.end) if all_back else f"after 300 s, {percent(found.back / clients)} are",
+                             duration(found.turn), percent(found.again / clients) if found.again else "none",
+                             f"{found.dead:,}" if found.dead else "none"])
+                if page is Page and not spread:
+                    lines.setdefault(f"{kind}, {way}", []).append((clients, found.end / 1e6))
+    head = ["clients that come to a repeater", "", "how", "until all are back", "its turns meanwhile, p99",
+            "clients that had to send a SYN again", "dead connections accepted"]
     charts = {"herd": chart("Until all clients are back", "clients that come to one repeater", "s", lines)}
     return "\n".join([table(head, rows), "", picture("herd", "time until all clients are back")]), charts
 
@@ -436,18 +509,18 @@ def posts(servers):
 @experiment("mesh", "the mesh of Aphlict beside it")
 def mesh(costs):
     clients, matched = 10_000, 100
-    rows, lines = [], {"a mesh of Aphlicts": [], "if none forwarded what it was sent": [], "a master and repeaters": []}
+    rows, lines = [], {"a mesh of Aphlicts": [], "if each were told once": [], "a master and repeaters": []}
     for servers in range(1, 8):
         own = clients / servers
 
-        def aphlict(copies_each, own=own, servers=servers):
-            receive = costs["aphlict: publish"] + own * costs["aphlict: scan of a client"]
-            deliver = matched / servers * costs["aphlict: delivery"]
-            return copies_each * (receive + deliver)
+        def aphlict(posted, own=own, servers=servers):
+            """With so many posts between servers; each copy is looked at for every client of whoever has it."""
+            copy = own * costs["aphlict: scan of a client"] + matched / servers * costs["aphlict: delivery"]
+            post = costs["aphlict: post to a peer"] + costs["aphlict: post of a peer"]
+            return costs["aphlict: publish"] + posted * post + (1 + posted) * copy
 
         all_posts = posts(servers)
-        naive = aphlict(1 + all_posts) + all_posts * costs["aphlict: post to a peer"]
-        once = aphlict(servers) + (servers - 1) * costs["aphlict: post to a peer"]
+        naive, once = aphlict(all_posts), aphlict(servers - 1)
         ours = costs.master_turn(Turn(coldness(1e4), 1, servers))
         ours += servers * costs.repeater_turn(Turn(coldness(1e4), 1, 0, matched / servers, matched / servers, own))
         rows.append([f"{servers}", f"{all_posts:,}", duration(naive), f"{number(servers * 1e6 / naive)}/s", duration(once),

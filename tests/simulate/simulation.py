@@ -102,6 +102,7 @@ class Message:
         self.matches = matches
         self.bytes = bytes
         self.pending = 0  # leaves with clients that do not have it yet
+        self.waits_for_answer = True
         self.publisher = None
         self.reached = []  # (leaf, time) at which its last client there was written to
 
@@ -137,16 +138,15 @@ class Node:
         self.further_followers = 0  # that are the same as these, and that nobody looks at: they only cost
         self.is_master = True
         self.at_once = None  # what a turn takes at most: as many as there are connections that publish; none: all
+        self.at_rest = 0.0  # share of its core that reports and pings take, below 1: turns last longer by what is left
         self.inbox = []
         self.cpu = 0.0
         self.turns = 0
         self.received = 0
         self.deliveries = 0
-        self.longest_inbox = 0
         self._ready = False
         self._ended = float("-inf")
         self._turn = []
-        self._publishers = []
 
     def follow(self, upstream, link=None):
         self.is_master = False
@@ -159,7 +159,6 @@ class Node:
 
     def receive(self, message, publisher=None):
         self.inbox.append((message, publisher))
-        self.longest_inbox = max(self.longest_inbox, len(self.inbox))
         if not self._ready:
             self._ready = True
             self.core.make_ready(self)
@@ -168,7 +167,7 @@ class Node:
         return self.clients if message.matches is None else message.matches.get(self.name, 0)
 
     def begin_turn(self):
-        """Takes all that is there, and says what the turn costs."""
+        """Takes all that is there, and says how long the turn keeps the core."""
         self._turn, self.inbox = self.inbox[: self.at_once], self.inbox[self.at_once :] if self.at_once else []
         matched = [self.matched(message) for message, _ in self._turn]
         frames = sum(matched)
@@ -183,7 +182,7 @@ class Node:
         self.received += turn.received
         self.deliveries += frames
         self.cpu += cost
-        return cost
+        return cost / (1 - self.at_rest)
 
     def end_turn(self):
         now = self._ended = self.simulation.now
@@ -195,13 +194,13 @@ class Node:
                     self.simulation.at(arrival, follower.receive, message)
                 else:  # it is there before anybody else runs
                     follower.receive(message)
+            if publisher:
+                publisher.answered(message)
             if self.matched(message):
                 message.reached.append((self, now))
                 message.pending -= 1
-            if publisher:
-                publisher.answered(message)
-            if message.pending == 0 and message.publisher:
-                message.publisher.everywhere(message)
+                if message.pending == 0:
+                    message.publisher.everywhere(message)
         if self.is_master:
             self._look()
         else:
@@ -238,15 +237,18 @@ class ClosedLoop:
     def _send(self):
         message = Message(self.simulation.now, self.matches(len(self.messages)))
         message.publisher = self
-        message.waits_for_answer = True
         message.pending = sum(1 for leaf in self.master.leaves() if leaf.matched(message))
         self.messages.append(message)
         self.master.receive(message, self)
 
     def answered(self, message):
+        """The master's turn with it has ended."""
         message.waits_for_answer = False
+        if message.pending == 0:
+            self._publish()
 
     def everywhere(self, message):
+        """Its last client has been written to. Not called for one that is for nobody."""
         if not message.waits_for_answer:
             self._publish()
 
@@ -263,6 +265,9 @@ class OpenLoop(ClosedLoop):
         for _ in range(count):
             time += (simulation.random.expovariate(rate) if poisson else 1 / rate) * 1e6
             simulation.at(time, self._send)
+
+    def answered(self, message):
+        pass
 
     def everywhere(self, message):
         pass

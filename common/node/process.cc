@@ -105,6 +105,14 @@ Result<void> Start(Node& node, const config::Settings& settings, std::unique_ptr
   return {};
 }
 
+// Signals that come while the process takes itself apart, and no longer find a handler, must not change how it ends.
+void BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 // A node with its signals, its pid file, and the service manager that it tells of itself.
 class Process {
  public:
@@ -148,6 +156,7 @@ class Process {
     }
     if (!loop_.RunUntilIdle(kGoodbyeTime)) log_.Debug("goodbye_incomplete");
     application_.reset();  // while a signal still finds its handler, and before the pid file goes
+    BlockSignals();
     log_.Info("stopped", {{"exit", exit_code}});
     log_.Flush();
     return exit_code;

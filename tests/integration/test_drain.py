@@ -85,6 +85,14 @@ def test_a_second_sigterm_ends_a_drain_at_once(relay, master):
     assert repeater.wait_for_exit() == 0
 
 
+def test_signals_until_the_end_do_not_change_how_a_node_exits(relay, master):
+    for _ in range(5):
+        repeater = relay.repeater(master)
+        while repeater.running():
+            repeater.send_signal(signal.SIGTERM)
+        assert repeater.wait_for_exit() == 0
+
+
 def test_sigint_is_no_drain(relay, master):
     repeater = relay.repeater(master, options=["--drain=3600"])
     client = relay.client(repeater)

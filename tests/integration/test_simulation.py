@@ -118,7 +118,7 @@ def test_the_load_of_a_node_is_what_it_is_when_it_is_played_through(rate):
     master, repeater = run_tree(measured, (20,), 200_000, rate, 10, messages=1_500).busy
     assert node_load(measured, True, rate, 20, 0, 0) == pytest.approx(master, rel=0.05)
     # Messages come in crowds, as the master has written them, which spares turns.
-    assert 0.97 * repeater <= node_load(measured, False, rate, 0, 10_000, rate / 2) <= 1.2 * repeater
+    assert 0.97 * repeater <= node_load(measured, False, rate, 0, 10_000, rate / 2) <= 1.25 * repeater
 
 
 @pytest.mark.parametrize("is_master, followers, clients, matched",

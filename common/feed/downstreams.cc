@@ -244,6 +244,7 @@ Downstreams::~Downstreams() = default;
 
 void Downstreams::Pump() {
   for (std::size_t i = 0; i < followers_.size(); ++i) {
+    // A follower's send leaves nothing of the next ones in the caches.
     if (i + 2 < followers_.size()) followers_[i + 2]->Prefetch();
     if (i + 1 < followers_.size()) followers_[i + 1]->PrefetchParts();
     followers_[i]->Pump();

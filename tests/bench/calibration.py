@@ -199,10 +199,7 @@ def average_turn(measured, process, idle, followers=0, matched=0):
         rounds = min(turns, measured.messages / measured.pattern.in_flight)
     cold = rounds / turns * costs.coldness(pauses / rounds)
     received = measured.messages / turns
-    writes = 0.0
-    if matched:
-        at_once = measured.pattern.in_use
-        writes = at_once * (1 - (1 - matched / at_once) ** received)
+    writes = costs.reached(measured.pattern.in_use, matched, received)
     turn = costs.Turn(cold, received, followers, writes, matched * received, measured.pattern.in_use)
     return turn, cpu / turns
 

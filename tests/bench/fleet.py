@@ -134,9 +134,6 @@ class Fleet(Session):
         for result in self.ask_all("check"):
             check(result)
 
-    def total_cpu(self, window):
-        return sum(list(window.cpu.values())[1:], list(window.cpu.values())[0])
-
     def serving(self, values):
         """Of figures by server, those of the servers that have clients."""
         return [value for name, value in values.items() if name != "master"]

@@ -28,6 +28,11 @@ class Window:
     foreign: float  # CPU that others used meanwhile, in cores
     seconds: float  # until the servers were quiet
 
+    @property
+    def total_cpu(self):
+        first, *others = self.cpu.values()
+        return sum(others, first)
+
 
 class Session:
     """A running peer, and the load generator that holds its clients."""

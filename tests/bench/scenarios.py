@@ -45,7 +45,7 @@ def cpu_figures(outcome, name, window, metric, count):
     for process, cpu in window.cpu.items():
         outcome.add_cpu(subject_of(name, process), metric, cpu, count)
     if name == Relay.name:
-        outcome.add_cpu("relay: both", metric, sum(list(window.cpu.values())[1:], list(window.cpu.values())[0]), count)
+        outcome.add_cpu("relay: both", metric, window.total_cpu, count)
 
 
 def latency_figures(outcome, name, window):

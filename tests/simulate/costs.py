@@ -34,6 +34,11 @@ def coldness(pause):
     return min(pause, LONGEST_PAUSE) ** 0.25
 
 
+def reached(clients, matched, messages):
+    """How many of the clients get at least one of so many messages, each of which is for `matched` of them."""
+    return clients * (1 - (1 - matched / clients) ** messages) if clients else 0.0
+
+
 @dataclasses.dataclass
 class Turn:
     """What a node did in a turn, or on average in those of a window."""
@@ -71,17 +76,17 @@ class Costs:
                 return below + (above - below) * math.log(in_use / low) / math.log(high / low)
         return points[-1][1]
 
-    def _of(self, turn, kind, received):
-        cold = turn.cold
+    def _of(self, turn, kind):
+        cold, received = turn.cold, turn.received
         own = self[f"{kind}.turn"] + received * self[f"{kind}.message"] + cold * self[f"{kind}.cold"]
         follower = self["follower.turn"] + received * self["follower.message"] + cold * self["follower.cold"]
         return own + turn.followers * follower
 
     def master_turn(self, turn):
-        return self._of(turn, "publish", turn.received)
+        return self._of(turn, "publish")
 
     def repeater_turn(self, turn):
-        cost = self._of(turn, "receive", turn.received)
+        cost = self._of(turn, "receive")
         if turn.writes > 0:
             behind = turn.gathered()
             cost += turn.writes * self.write(turn.in_use) * (1 - behind + behind * self["gathered"])

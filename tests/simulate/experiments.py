@@ -12,7 +12,7 @@ import math
 import random
 
 from chart import chart
-from costs import Turn, coldness
+from costs import Turn, coldness, reached
 from simulation import Link, Node, OpenLoop, Simulation, tree
 
 PUBLISH_EVERY = 1_200.0  # seconds, a client
@@ -225,7 +225,7 @@ def node_load(costs, is_master, rate, followers, clients, deliveries):
     matched = deliveries / rate
 
     def length(messages, cold):
-        writes = clients * (1 - (1 - matched / clients) ** messages) if clients else 0.0
+        writes = reached(clients, matched, messages)
         turn = Turn(cold, messages, followers, writes, matched * messages, max(1, clients))
         return of_turn(turn) / (1 - resting)
 

@@ -27,13 +27,11 @@ class Simulation:
     def after(self, delay, call, *arguments):
         self.at(self.now + delay, call, *arguments)
 
-    def run(self, until=None):
-        """Until nothing is left to happen, or to a time."""
-        while self._events and (until is None or self._events[0][0] <= until):
+    def run(self):
+        """Until nothing is left to happen."""
+        while self._events:
             self.now, _, call, arguments = heapq.heappop(self._events)
             call(*arguments)
-        if until is not None:
-            self.now = max(self.now, until)
 
 
 class Core:

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace aphlict::net {
@@ -17,6 +18,11 @@ void SetConnectionOptions(int descriptor) {
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, 15);
   SetOption(descriptor, IPPROTO_TCP, TCP_KEEPCNT, 4);
   SetOption(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, 90'000);
+}
+
+bool PeerHasClosed(int descriptor) {
+  pollfd state{descriptor, POLLRDHUP, 0};
+  return poll(&state, 1, 0) == 1;
 }
 
 }  // namespace aphlict::net

@@ -11,4 +11,7 @@ void SetConnectionOptions(int descriptor);
 
 void SetOption(int descriptor, int level, int option, int value);
 
+// Whether the peer has closed its side, or reset the connection, even where what it sent before is not read yet.
+bool PeerHasClosed(int descriptor);
+
 }  // namespace aphlict::net

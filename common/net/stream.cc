@@ -293,6 +293,8 @@ void Stream::ReadOnce() {
       loop().counters_.received += bytes.size();
       return handler_->OnBytes(bytes);
     }
+    // Who has waited for too long has gone; a handshake with it would keep the living waiting.
+    if (!tls_->begun() && PeerHasClosed(descriptor_)) return End("TLS: the peer left before its handshake");
     tls_->Receive(bytes);
     return Decrypt();
   }

@@ -122,6 +122,7 @@ TlsSession::Status TlsSession::StatusOf(int result, std::string_view what) {
 }
 
 TlsSession::Status TlsSession::Handshake() {
+  begun_ = true;
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
   if (result != 1) return StatusOf(result, "the handshake failed");

@@ -36,6 +36,8 @@ class TlsSession {
   // Goes on with the handshake. kDone once; then reading and writing may begin.
   Status Handshake();
   bool handshaking() const { return handshaking_; }
+  // Whether Handshake() was called.
+  bool begun() const { return begun_; }
 
   // Decrypts what was received to `out`, until there is no more room or nothing left; `*got` bytes in all. With kEnd
   // and kFailed, too, some may have come before. REQUIRES: room for 16 KiB.
@@ -68,6 +70,7 @@ class TlsSession {
   std::string host_;  // of a client: whose certificate it has to be
   std::string error_;
   bool handshaking_ = true;
+  bool begun_ = false;
 };
 
 }  // namespace aphlict::net

@@ -1,8 +1,10 @@
 """TLS on every port and on the way up: whom it lets in, what it allows, and that certificates are replaced at run time."""
 
+import contextlib
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -168,6 +170,33 @@ def test_a_session_is_resumed_at_another_node_with_the_same_secret(relay, author
 def test_the_protocol_is_http_1_1(port):
     assert "ALPN protocol: http/1.1" in s_client(port, "client", "-alpn", "h2,http/1.1")
     assert "No ALPN negotiated" in s_client(port, "client", "-alpn", "h2")
+
+
+def client_hello():
+    """The first bytes of a connection with TLS."""
+    sent = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost").do_handshake()
+    return sent.read()
+
+
+def test_who_has_left_while_waiting_gets_no_handshake_and_costs_nobody_else_one(relay, authority, trust):
+    """As a herd's clients do that have waited for too long."""
+    master = start_master(relay, server("client", authority.sign()), plain("admin"))
+    master.send_signal(signal.SIGSTOP)
+    gone = [relay.connect(master, "client") for _ in range(200)]
+    for connection in gone:
+        connection.send(client_hello())
+        connection.socket.shutdown(socket.SHUT_WR)
+    master.send_signal(signal.SIGCONT)
+    client = secure_client(relay, master, trust)
+    assert [connection.read_to_end() for connection in gone] == [b""] * 200
+    assert master.status()["refused"]["client"]["tls"] == 200
+    master.wait_for_log("request_refused", reason="TLS: the peer left before its handshake", listener="client")
+    client.subscribe(PHID)
+    text = message(PHID)
+    master.publish(text)
+    client.expect(text)
 
 
 def test_half_a_handshake_is_given_up(relay, authority):

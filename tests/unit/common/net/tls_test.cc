@@ -207,6 +207,22 @@ TEST_CASE("a handshake waits until it is let go on") {
   REQUIRE(fixture.RunUntil([&] { return fixture.client.connected && !fixture.server.stream->handshaking(); }));
 }
 
+TEST_CASE("who has gone before its handshake could begin gets none") {
+  Fixture fixture;
+  fixture.server.continues = false;
+  fixture.Serve();
+  fixture.Connect();
+  REQUIRE(fixture.RunUntil([&] { return fixture.server.handshakes > 0; }));
+  SUBCASE("it has closed its side") { fixture.client.stream->ShutdownWhenSent(); }
+  SUBCASE("it has gone altogether") { fixture.client.stream.reset(); }
+  fixture.loop.RunFor(milliseconds(50));
+  fixture.server.stream->ContinueHandshake();
+  CHECK(fixture.server.ended == "TLS: the peer left before its handshake");
+  if (!fixture.client.stream) return;
+  REQUIRE(fixture.RunUntil([&] { return !fixture.client.ended.empty() || fixture.client.read_ended; }));
+  CHECK_FALSE(fixture.client.connected);
+}
+
 TEST_CASE("a handler may let go of its stream from every call") {
   Fixture fixture;
   fixture.server.on_bytes = [&] { fixture.server.stream.reset(); };
@@ -312,6 +328,7 @@ TEST_CASE("what is not TLS is refused with the reason") {
   }
   SUBCASE("half of a handshake, and then nothing more") {
     peer.Send(std::string_view("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11));
+    REQUIRE(fixture.RunUntil([&] { return fixture.server.handshakes > 0; }));
     peer.CloseWrite();
     REQUIRE(fixture.RunUntil([&] { return fixture.server.read_ended; }));
   }

@@ -61,15 +61,17 @@ class HttpServer::Connection : public net::StreamHandler {
     BoundUnfinished();
   }
 
+  // Who is half in goes before whoever comes: it would wait once for each step else, behind everybody's first.
   void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.postponed_.empty() && server_.HasTime()) return Arrive(bytes);
+    if (server_.entering_.empty() && (entering_ || server_.postponed_.empty()) && server_.HasTime()) return Arrive(bytes);
     unread_.append(bytes);
     Postpone();
   }
 
-  // Deals with the first bytes.
+  // Deals with the first bytes, or the next of a handshake or of the first request.
   void Arrive(std::string_view bytes) {
+    entering_ = true;
     const Time begun = Now();
     in_handshake_ = true;
     stream_->ContinueHandshake();
@@ -81,7 +83,7 @@ class HttpServer::Connection : public net::StreamHandler {
   // Until the turn has time for it, or a later one.
   void Postpone() {
     postponed_ = true;
-    server_.postponed_.push_back(id_);
+    (entering_ && arriving() ? server_.entering_ : server_.postponed_).push_back(id_);
     stream_->PauseReading();
   }
 
@@ -267,7 +269,8 @@ class HttpServer::Connection : public net::StreamHandler {
   bool forwarded_ = false;
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
   bool waiting_ = false;                  // for the answer to a complete request
-  bool postponed_ = false;                // in HttpServer::postponed_
+  bool entering_ = false;                 // Arrive() has been called
+  bool postponed_ = false;                // in HttpServer::postponed_ or entering_
   bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack
@@ -444,12 +447,14 @@ bool HttpServer::HasTime() {
 }
 
 void HttpServer::ContinuePostponed() {
-  while (!postponed_.empty() && HasTime()) {
-    const auto found = connections_.find(postponed_.front());
-    postponed_.pop_front();
+  while (HasTime()) {
+    std::deque<ConnectionId>& next = entering_.empty() ? postponed_ : entering_;
+    if (next.empty()) return;
+    const auto found = connections_.find(next.front());
+    next.pop_front();
     if (found != connections_.end()) found->second->Continue();
   }
-  if (!postponed_.empty()) loop_.TurnAgain();
+  if (!entering_.empty() || !postponed_.empty()) loop_.TurnAgain();
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {

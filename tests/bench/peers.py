@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from authority import Authority
+from authority import P256, RSA, Authority
 from processes import PATIENCE, Failed, Server, children_of, cpu_of, pss_of
 
 HERE = Path(__file__).resolve().parent
@@ -142,13 +142,21 @@ class SecureRelay(Relay):
 
     name = "relay with TLS"
     tls = True
+    key = P256
 
     def start(self):
         self.start_master()
-        certificate = Authority(self.folder / "authority").sign()
+        certificate = Authority(self.folder / "authority").sign(key=self.key)
         server = {"type": "client", "listen": "127.0.0.1", "port": 0, **certificate.keys()}
         (self.folder / "repeater.json").write_text(json.dumps({"servers": [server]}))
         self.start_repeater(clients=("--config", self.folder / "repeater.json"))
+
+
+class RsaRelay(SecureRelay):
+    """With a key that costs a server more than its clients: they share the machine with it, and it is to be the slower."""
+
+    name = "relay with TLS by RSA"
+    key = RSA
 
 
 class LoneMaster(Relay):

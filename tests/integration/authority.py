@@ -4,6 +4,10 @@ import dataclasses
 import subprocess
 from pathlib import Path
 
+# Keys, as openssl's `req -newkey` takes them.
+P256 = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+RSA = ("rsa:2048",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
@@ -34,15 +38,15 @@ class Authority:
     def pem(self):
         return self.certificate.cert
 
-    def sign(self, name="localhost", alternatives="DNS:localhost,IP:127.0.0.1", days=30):
+    def sign(self, name="localhost", alternatives="DNS:localhost,IP:127.0.0.1", days=30, key=P256):
         """`days` may be negative: a certificate that has expired so many days ago."""
-        return self._make(name, f"subjectAltName={alternatives}\n", days, self)
+        return self._make(name, f"subjectAltName={alternatives}\n", days, self, key)
 
-    def _make(self, name, extensions, days, signer):
+    def _make(self, name, extensions, days, signer, kind=P256):
         path = self.folder / name.replace(" ", "-")
         cert, key, request, extra = (path.with_suffix(end) for end in (".pem", ".key", ".csr", ".ext"))
         extra.write_text(extensions)
-        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", request,
+        openssl("req", "-new", "-newkey", *kind, "-nodes", "-keyout", key, "-out", request,
                 "-subj", f"/CN={name}")  # fmt: skip
         by = ("-signkey", key) if signer is None else ("-CA", signer.certificate.cert, "-CAkey", signer.certificate.key, "-CAcreateserial")
         when = ("-days", days)

@@ -1,10 +1,18 @@
 // The generator's clients: how they come, what they say, what they read.
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
+#include <deque>
+#include <functional>
+#include <queue>
+#include <random>
+#include <utility>
+#include <vector>
 
 #include "tests/bench/load/generator.h"
 #include "tests/bench/load/text.h"
@@ -41,6 +49,40 @@ double Generator::OpenClients(std::uint32_t at_once, double timeout) {
   return Seconds(Now() - start);
 }
 
+double Generator::OpenClientsThatGiveUp(Nanoseconds patience, double timeout) {
+  using Due = std::pair<Nanoseconds, std::uint32_t>;
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> starts;
+  std::deque<Due> ends;  // in order, since all are equally patient
+  std::vector<std::uint32_t> failed(clients_.size());
+  std::minstd_rand chance(1);
+  const Nanoseconds start = Now();
+  for (std::uint32_t i = 0; i < clients_.size(); ++i) {
+    if (clients_[i].state == State::kClosed) starts.push({start, i});
+  }
+  opening_ = 0;
+  while (!starts.empty() || opening_ > 0) {
+    const Nanoseconds now = Now();
+    for (; !starts.empty() && starts.top().first <= now; starts.pop()) {
+      StartClient(starts.top().second);
+      ends.emplace_back(now + patience, starts.top().second);
+    }
+    for (; !ends.empty() && ends.front().first <= now; ends.pop_front()) {
+      const std::uint32_t index = ends.front().second;
+      if (clients_[index].state == State::kOpen) continue;
+      const double bound = std::min(30.0, 0.5 * std::exp2(failed[index]++));
+      starts.push({now + static_cast<Nanoseconds>(1e9 * bound * chance() / chance.max()), index});
+      ++gave_up_;
+      CloseClient(index, /*reset=*/false);
+    }
+    poller_.Turn(now + kSecond / 100, [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });
+    if (wrongs_.closed > 0) throw Failure("a client was not let in: " + wrongs_.first_problem);
+    if (Seconds(Now() - start) > timeout) {
+      throw Failure(Format("%zu clients are not connected after %.0f s", starts.size() + opening_, timeout));
+    }
+  }
+  return Seconds(Now() - start);
+}
+
 void Generator::StartClient(std::uint32_t index) {
   Client& client = clients_[index];
   const Population& population = populations_[client.population];
@@ -56,7 +98,7 @@ void Generator::StartClient(std::uint32_t index) {
   poller_.Watch(client.descriptor, index);
 }
 
-void Generator::CloseClient(std::uint32_t index) {
+void Generator::CloseClient(std::uint32_t index, bool reset) {
   Client& client = clients_[index];
   if (client.state == State::kClosed) return;
   if (client.state == State::kOpen) {
@@ -66,7 +108,11 @@ void Generator::CloseClient(std::uint32_t index) {
     --opening_;
   }
   if (client.tls) client.tls->Stop();
-  CloseByReset(client.descriptor);
+  if (reset) {
+    CloseByReset(client.descriptor);
+  } else {
+    close(client.descriptor);
+  }
   client.descriptor = -1;
   client.state = State::kClosed;
 }

@@ -127,8 +127,11 @@ class Generator {
 
   // Opens all clients that are closed, `at_once` at a time, and returns the seconds it took.
   double OpenClients(std::uint32_t at_once, double timeout);
+  // The same, of clients that do as deploy/browser/aphlict-client.js does: all at once, and who is not let in within
+  // `patience` closes its side and tries again, at a random time within 0.5, 1, 2 … 30 s.
+  double OpenClientsThatGiveUp(Nanoseconds patience, double timeout);
   void StartClient(std::uint32_t index);
-  void CloseClient(std::uint32_t index);
+  void CloseClient(std::uint32_t index, bool reset = true);
   void LoseClient(std::uint32_t index, const std::string& why);
   void Send(Client& client, std::string_view bytes);
   void SendHandshake(Client& client);
@@ -191,6 +194,7 @@ class Generator {
   std::uint64_t deliveries_ = 0;
   std::uint64_t pongs_ = 0;
   std::uint64_t resumed_ = 0;  // sessions of TLS
+  std::uint64_t gave_up_ = 0;  // attempts to connect
   Nanoseconds last_progress_ = 0;
   Nanoseconds last_complete_ = 0;                                 // when the last client had the last message
   std::vector<std::pair<const Client*, std::uint32_t>> skipped_;  // sequences that clients may still get, too late

@@ -505,6 +505,24 @@ TEST_CASE("first requests past their time of a turn wait, in their order, and th
   server.loop->SetTurnEnd(nullptr);
 }
 
+TEST_CASE("who is half in goes before whoever comes") {
+  Server server(OneRequestATurn());
+  server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });
+  Peer half_in = server.Connect();
+  half_in.Send("GET /half HTTP/1.1\r\n");
+  server.loop.RunFor(milliseconds(50));
+  std::vector<Peer> herd;
+  for (int i = 0; i < 50; ++i) herd.push_back(server.Connect());
+  REQUIRE(server.RunUntilConnections(51));
+  server.loop.RunFor(milliseconds(50));  // they are watched as well now: what comes first is seen first
+  for (Peer& peer : herd) peer.Send(Get("/herd"));
+  half_in.Send("Host: a\r\n\r\n");
+  REQUIRE(server.loop.RunUntil([&] { return server.Texts().find("GET /half") != std::string::npos; }));
+  CHECK(server.asked.size() <= 4);  // a turn's two ends, in the one turn or two that it took
+  REQUIRE(server.RunUntilAsked(51));
+  server.loop->SetTurnEnd(nullptr);
+}
+
 TEST_CASE("who sends many requests ahead does not keep others waiting, and gets all of them answered in order") {
   Server server(OneRequestATurn());
   server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });

@@ -1,20 +1,25 @@
-"""What tests/simulate is fed with, and whether it says what is measured: the scenarios `costs` and `trees`.
+"""What tests/simulate is fed with: the scenario `costs`.
 
-Both measure one master with one repeater, under loads that differ in what a turn of the loop has to do. How many turns
+It measures one master with one repeater, under loads that differ in what a turn of the loop has to do. How many turns
 there were, the nodes tell (`/metrics`), so a window's CPU is that of an average turn. `tests/simulate/costs.py` says what a
 turn is made of.
 """
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
+import signal
+import socket
+import ssl
 import statistics
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
-from peers import Aphlict, AphlictPair, LoneMaster, Relay
+from peers import Aphlict, AphlictPair, LoneMaster, Relay, SecureRelay
 from processes import Failed
 from scenarios import scenario
 from workshop import about_the_run
@@ -23,7 +28,7 @@ SIMULATE = Path(__file__).resolve().parents[1] / "simulate"
 sys.path.insert(0, str(SIMULATE))
 
 import costs  # noqa: E402
-from simulation import ClosedLoop, OpenLoop, Simulation, tree  # noqa: E402
+from simulation import ClosedLoop, OpenLoop  # noqa: E402
 
 FOLLOWED = 5  # times by the one repeater: what each further follower costs a master
 
@@ -225,12 +230,11 @@ def points_of(windows, idle):
     return masters, repeaters
 
 
-# --- trees ---------------------------------------------------------------------------------------------------
+# --- loads ---------------------------------------------------------------------------------------------------
 
 FEW, GROUPS, MANY = 12, 400, 1_200
 FEWER, FEWER_CLIENTS = 3, 4_800
 FOR_NOBODY, FOR_MANY, FOR_FEWER, FOR_MOST = GROUPS, GROUPS + 1, GROUPS + 2, 3_000  # the first group of each
-TREES = {"1×2": (2,), "1×4": (4,), "1×2×4": (2, 4)}
 
 
 def nobody(name, **how):
@@ -256,29 +260,6 @@ CALIBRATION = {
     "1×1 often": NOBODY,
 }
 FOLLOWERS = {"1": 0, "1×1": 1, "1×1 often": FOLLOWED}
-
-
-def predict(costs_, levels, load, messages, idle):
-    """CPU for each message (µs) of a node of each level, master's first, as the simulation says."""
-    simulation = Simulation()
-    nodes = tree(simulation, costs_, levels, load.in_use, shared_core=True)
-    leaves = nodes[-1]
-    share = {leaf.name: load.matched // len(leaves) for leaf in leaves}
-    load.publishers(simulation, nodes[0][0], messages, lambda number: share)
-    simulation.run()
-    seconds = simulation.now * 1e-6
-    predicted = []
-    for depth, level in enumerate(nodes):
-        alone = idle["master"] if depth == 0 else idle["repeater"]
-        alone += idle["a follower"] * len(level[0].followers)
-        if depth == len(levels):
-            alone += idle["a client"] * (FEW * GROUPS + MANY) / len(level)
-        predicted.append((sum(node.cpu for node in level) / len(level) + alone * seconds) / messages)
-    return predicted
-
-
-def kind_of(levels, depth):
-    return "master" if depth == 0 else "repeater" if depth == len(levels) else "middle node"
 
 
 def measure_rounds(bench, outcome, calibrator, sessions, loads, idle_of):
@@ -333,55 +314,6 @@ def calibrating_sessions(population, most=0):
     empty = levels_of((1,), clients="none")
     return {"1": (LoneMaster, rename), "1×1 empty": (empty, rename), "1×1": (levels_of((1,)), connect),
             "1×1 often": (repeater_following(FOLLOWED), rename)}
-
-
-@scenario("trees", "CPU in 1×2, 1×4 and 1×2×4 nodes, beside what tests/simulate predicts from one master with one repeater",
-          by_default=False)
-def trees(bench, outcome):
-    population = Population(FEW, GROUPS, MANY)
-    calibrator = Calibrator(bench)
-    wanted = calibrating_sessions(population)
-    wanted.update({name: (levels_of(levels), population.connect) for name, levels in TREES.items()})
-    loads = {"1×1 empty": [], **CALIBRATION, **{name: LOADS for name in TREES}}
-    with bench.sessions(outcome, wanted) as sessions:
-        if outcome.failures:
-            return outcome
-        try:
-            windows, idle, _ = measure_rounds(bench, outcome, calibrator, sessions, loads, set(loads) - set(TREES))
-        except Failed as failure:
-            outcome.fail("a window", failure)
-            return outcome
-    found = fit_costs(bench, windows, idle)
-    rest = resting(idle, FEW * GROUPS + MANY + FEWER_CLIENTS)
-    for name, levels in TREES.items():
-        for load in LOADS:
-            rounds = windows[name, load.name]
-            predicted = predict(found, levels, load, rounds[0].messages, rest)
-            for depth, guess in enumerate(predicted):
-                processes = ["master"] if depth == 0 else [
-                    process for process in rounds[0].window.cpu if process.startswith(f"{depth}.")]
-                each_node = [cpu_of_message(each, [process]) for each in rounds for process in processes]
-                compare(bench, outcome, f"{name}, {kind_of(levels, depth)}", load, each_node, guess)
-            whole = sum(guess * count for guess, count in zip(predicted, (1, *levels)))
-            compare(bench, outcome, f"{name}, in all", load, [cpu_of_message(each) for each in rounds], whole)
-    return outcome
-
-
-def cpu_of_message(measured, processes=None):
-    """CPU (µs) of these processes, or of all, for a message."""
-    cpu = measured.window.cpu
-    return sum(cpu[process].seconds for process in processes or cpu) * 1e6 / measured.messages
-
-
-def compare(bench, outcome, subject, load, measured, guess):
-    """One bar: the nodes of one level of a tree, or all of them, under one load."""
-    for each in measured:
-        outcome.add(subject, load.name, "µs", each)
-    outcome.add(subject, f"{load.name}, predicted", "µs", guess)
-    real = outcome.median(subject, load.name)
-    off = guess / real - 1
-    bench.log(f"tree {subject} {load.name}: predicted {guess:.1f} measured {real:.1f} {off:+.0%}")
-    outcome.bar(f"{subject}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
 
 
 def rename(session):
@@ -442,6 +374,7 @@ def measure_costs(bench, outcome):
         outcome.add("at rest, a second", "client", "µs", of["a client"])
     add_wire(outcome, windows["1×1", "for 1,200, 16 in flight"])
     add_clients_that_come(bench, outcome)
+    add_clients_with_tls(bench, outcome)
     if bench.present(outcome, [Aphlict]):
         add_aphlict(bench, outcome)
     spread = list(leave_one_out(windows, idle, bench.rounds))
@@ -491,6 +424,42 @@ def add_clients_that_come(bench, outcome):
             outcome.add("memory", "client", "bytes", (after["repeater"] - before["repeater"]) / many)
             for process in empty:
                 outcome.add("memory", process, "bytes", empty[process])
+
+
+def add_clients_with_tls(bench, outcome):
+    clients = bench.sized(2_000, 1_000)
+    for _ in range(bench.rounds):
+        bench.progress(f"{outcome.name}: clients with TLS that come")
+        with bench.session(SecureRelay) as session:
+            session.connect(100, group_size=1)  # what only the first ones cost
+            session.settled_cpu()
+            for name, come in (("connect, TLS", lambda: session.connect(clients, group_size=1, first_group=100, sync=False)),
+                               ("connect, TLS, resumed", lambda: session.load.ask("storm"))):
+                window = session.window(come)
+                outcome.add("repeater", name, "µs", window.cpu["repeater"].seconds * 1e6 / window.result["connected"])
+            outcome.add("repeater", "leaves before TLS", "µs", cost_of_leaving(session))
+
+
+def cost_of_leaving(session, clients=1_000):
+    """CPU (µs) for a client of the repeater that has closed before it is let in."""
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    said = hello.read()
+    host, port = session.peer.client_address.split(":")
+
+    def come_and_leave():
+        repeater = next(server for server in session.peer.servers if server.name == "repeater")
+        os.kill(repeater.pid, signal.SIGSTOP)
+        try:
+            for _ in range(clients):
+                with socket.create_connection((host, int(port))) as connection:
+                    connection.sendall(said)
+        finally:
+            os.kill(repeater.pid, signal.SIGCONT)
+
+    session.settled_cpu()
+    return session.window(come_and_leave).cpu["repeater"].seconds * 1e6 / clients
 
 
 def add_aphlict(bench, outcome):

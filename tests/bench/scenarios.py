@@ -11,7 +11,6 @@ from peers import (
     PowerMaster,
     Relay,
     RelayedFloor,
-    RsaRelay,
     SecureRelay,
     ServingMaster,
     StatefulMaster,
@@ -384,25 +383,6 @@ def tls(bench, outcome):
             outcome.add(subject, "sessions resumed", "of 1", storm.result["resumed"] / clients)
         if session.publish(1)["deliveries"] != clients:
             raise Failed("not all clients were subscribed again")
-        return window
-
-    alternate(bench, outcome, sessions, measure)
-    return outcome
-
-
-@scenario("tls-herd", "8,000 clients with TLS come anew at once, and who is not let in gives up after 2 s, aphlict-client.js after 10")
-def tls_herd(bench, outcome):
-    clients = 8_000
-    sessions = bench.stage(outcome, [RsaRelay], clients=clients)
-
-    def measure(name, session):
-        window = session.window(lambda: session.load.ask("storm", patience=2, resume=0))
-        if session.publish(1)["deliveries"] != clients:
-            raise Failed("not all clients were subscribed again")
-        subject = subject_of(name, "repeater")
-        outcome.add(subject, "until all are back", "s", window.result["seconds"])
-        outcome.add(subject, "attempts that were given up", "of each client", window.result["gave_up"] / clients)
-        outcome.add_cpu(subject, "CPU per client that comes back", window.cpu["repeater"], clients)
         return window
 
     alternate(bench, outcome, sessions, measure)

@@ -64,7 +64,8 @@ class HttpServer::Connection : public net::StreamHandler {
   // Who is half in goes before whoever comes: it would wait once for each step else, behind everybody's first.
   void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.entering_.empty() && (entering_ || server_.postponed_.empty()) && server_.HasTime()) return Arrive(bytes);
+    if (server_.entering_.empty() && (entering_ || server_.postponed_.empty()) && server_.HasTime())
+      return Arrive(bytes);
     unread_.append(bytes);
     Postpone();
   }

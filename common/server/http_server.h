@@ -195,7 +195,7 @@ class HttpServer {
   std::unordered_map<net::AddressBytes, std::uint32_t, HashAddress> per_address_;
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
-  std::size_t unfinished_bytes_ = 0;          // over all connections
+  std::size_t unfinished_bytes_ = 0;  // over all connections
   // Those that wait for their turn. First come who has begun a handshake or a first request, and not ended it.
   std::deque<ConnectionId> entering_;
   std::deque<ConnectionId> postponed_;

@@ -90,8 +90,8 @@ std::string Generator::Storm(const Options& options) {
     if (clients_[i].tls && options.Count("resume", 1) == 0) clients_[i].tls = std::make_unique<Tls>();
   }
   resumed_ = gave_up_ = 0;
-  const double seconds = patience > 0 ? OpenClientsThatGiveUp(patience, timeout)
-                                      : OpenClients(options.Count("at_once", count), timeout);
+  const double seconds =
+      patience > 0 ? OpenClientsThatGiveUp(patience, timeout) : OpenClients(options.Count("at_once", count), timeout);
   return Format(R"("connected":%u,"seconds":%.6f,"resumed":%llu,"gave_up":%llu)", count, seconds,
                 static_cast<unsigned long long>(resumed_), static_cast<unsigned long long>(gave_up_));
 }

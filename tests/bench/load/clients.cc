@@ -103,7 +103,7 @@ void Generator::CloseClient(std::uint32_t index, bool reset) {
   if (client.state == State::kClosed) return;
   if (client.state == State::kOpen) {
     CountReader(client, -1);
-    if (populations_[client.population].feed) --followers_;
+    if (populations_[client.population].reports) --reporters_;
   } else {
     --opening_;
   }
@@ -173,6 +173,7 @@ void Generator::Opened(Client& client) {
   client.next = static_cast<std::uint32_t>(order_of(client).sequences.size());
   if (client.stalled) poller_.Forget(client.descriptor);
   CountReader(client, +1);
+  if (populations_[client.population].reports) ++reporters_;
 }
 
 // A client that reads is among those that messages for its groups are owed to.
@@ -183,15 +184,13 @@ void Generator::CountReader(const Client& client, int change) {
   if (population.everyone) everyone_.clients += change;
 }
 
-// What followers say each second, in as few bytes as the protocol lets them.
+// What followers say each second, in as few bytes as the protocol lets them; and clients that are to be like them.
 void Generator::SendStatuses() {
-  if (followers_ == 0 || Now() < next_status_) return;
+  if (reporters_ == 0 || Now() < next_status_) return;
   next_status_ = Now() + kSecond;
   static const std::string frame = MaskedFrame(kText, R"({"type":"status","nodes":[],"gone":[]})");
   for (Client& client : clients_) {
-    if (client.state == State::kOpen && populations_[client.population].feed) {
-      Send(client, frame);
-    }
+    if (client.state == State::kOpen && populations_[client.population].reports) Send(client, frame);
   }
 }
 void Generator::OnClient(std::uint32_t index, bool writable) {
@@ -306,7 +305,6 @@ std::size_t Generator::OnOtherFrame(std::uint32_t index, const char* data, std::
     if (opens && payload.find(R"("heartbeat")") != std::string_view::npos &&
         payload.find(R"("live":true)") != std::string_view::npos) {
       Opened(client);
-      ++followers_;
     }
     return frame->bytes();
   }

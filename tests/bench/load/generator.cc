@@ -59,6 +59,7 @@ std::string Generator::Connect(const Options& options) {
   population.subscribe = options.Text("subscribe", "");
   population.sync = options.Count("sync", 0) != 0;
   population.feed = options.Text("kind", "page") == "feed";
+  population.reports = population.feed || options.Count("reports", 0) != 0;
   population.tls = options.Count("tls", 0) != 0;
   population.everyone = options.Count("everyone", 0) != 0;
   population.extra = options.Count("extra", 0);
@@ -107,7 +108,7 @@ std::string Generator::Reset() {
   groups_.clear();
   feed_ = {};
   everyone_ = {};
-  followers_ = 0;
+  reporters_ = 0;
   wrongs_ = {};
   return R"("connected":0)";
 }
@@ -184,7 +185,7 @@ void Generator::Idle(int input) {
   // An input that is a file could not be watched by epoll, but epoll itself can be polled.
   pollfd watched[] = {{input, POLLIN, 0}, {poller_.descriptor(), POLLIN, 0}};
   for (;;) {
-    poll(watched, 2, followers_ > 0 ? 250 : -1);
+    poll(watched, 2, reporters_ > 0 ? 250 : -1);
     if (watched[0].revents != 0) return;
     SendStatuses();
     poller_.Turn(0, [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });

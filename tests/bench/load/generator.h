@@ -59,6 +59,7 @@ class Generator {
     std::string subscribe;               // "%P": the list of PHIDs; empty: connecting is subscribing
     bool sync = false;                   // a ping after the subscribe: its pong says that the subscribe was dealt with
     bool feed = false;                   // a repeater of protocol.md, and not a page
+    bool reports = false;                // says something each second, as a repeater does
     bool tls = false;
     bool everyone = false;  // its clients are subscribed to everyone's PHID, too
     std::uint32_t extra = 0;
@@ -174,7 +175,7 @@ class Generator {
   Order everyone_;
   std::vector<Publisher> publishers_;  // for each message in flight one lane: a publisher for each address
   std::uint32_t opening_ = 0;
-  std::uint32_t followers_ = 0;
+  std::uint32_t reporters_ = 0;
   Nanoseconds next_status_ = 0;
   Wrongs wrongs_;
 

@@ -26,8 +26,8 @@ std::size_t MemoryOf(const Command& command, std::size_t text) {
 Client::Client(Clients& owner, std::uint64_t id, Audience& audience, net::StreamPtr stream)
     : owner_(owner),
       audience_(audience),
-      id_(id),
-      connection_(std::move(stream), websocket::Role::kServer, owner.readers_, *this) {}
+      connection_(std::move(stream), websocket::Role::kServer, owner.readers_, *this),
+      id_(id) {}
 
 bool Client::Deliver(const SharedBytes& frame) {
   if (replays_ || connection_.closed()) return true;

@@ -47,11 +47,14 @@ class Client : public Subscriber, private server::WebSocketHandler {
   // `heard`: until when what has come was read (Loop::heard_until()).
   std::optional<ClientEnd> Check(Time now, Time heard);
 
-  // Fetch into the cache what Check() will look at: first the client, and a while later what that points to.
-  void Prefetch() const {
+  // Fetch into the cache what Deliver() and Check() look at (FetchAhead): the client, and its stream.
+  void PrefetchForDelivery() const {
     __builtin_prefetch(&owner_);
-    __builtin_prefetch(&connection_);
-    __builtin_prefetch(&last_ping_);
+    connection_.Prefetch();
+  }
+  void PrefetchForCheck() const {
+    PrefetchForDelivery();
+    __builtin_prefetch(&unanswered_pings_);
   }
   void PrefetchStream() const { connection_.PrefetchStream(); }
 
@@ -92,14 +95,15 @@ class Client : public Subscriber, private server::WebSocketHandler {
   bool ContinueReplay();
   Replay MakeReplay(const ReplayRequest& request) const;
 
+  // In this order, what Deliver() needs is in two lines of the cache, and what Check() does in three.
   Clients& owner_;
-  std::uint8_t unanswered_pings_ = 0;  // since something was last heard
   Audience& audience_;
-  std::uint64_t id_;
-  server::WebSocketConnection connection_;
   std::unique_ptr<Replays> replays_;  // null when none is under way
-  std::unique_ptr<Backlog> backlog_;  // null when no command waits
+  server::WebSocketConnection connection_;
   Time last_ping_{};
+  std::uint8_t unanswered_pings_ = 0;  // since something was last heard
+  std::uint64_t id_;
+  std::unique_ptr<Backlog> backlog_;  // null when no command waits
 };
 
 }  // namespace aphlict::clients

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "common/base/fetch_ahead.h"
 #include "common/websocket/handshake.h"
 
 namespace aphlict::clients {
@@ -13,9 +14,6 @@ namespace {
 // The sweep looks at each client once a second, a part of them at a time.
 constexpr Duration kSweepInterval = milliseconds(100);
 constexpr std::size_t kSweepParts = 10;
-// It fetches a client into the cache twice as many steps before that one's turn, and the client's stream so many
-// before.
-constexpr std::size_t kPrefetched = 4;
 constexpr Duration kStandstill = seconds(1);
 
 constexpr Duration kDrainInterval = milliseconds(50);
@@ -166,10 +164,14 @@ void Clients::FanOut(const history::Message& message) {
   std::vector<Client*> over;  // cut afterwards: the index must not change under the walk
   if (audience != audiences_.end()) {
     const SharedBytes frame = message.client_frame();
-    audience->second->index.ForEachMatch(message, [&](Subscriber& subscriber) {
-      auto& client = static_cast<Client&>(subscriber);
-      if (!client.Deliver(frame)) over.push_back(&client);
-    });
+    audience->second->index.ForEachMatch(
+        message,
+        [&](Subscriber& subscriber) {
+          auto& client = static_cast<Client&>(subscriber);
+          if (!client.Deliver(frame)) over.push_back(&client);
+        },
+        [](const Subscriber& subscriber) { static_cast<const Client&>(subscriber).PrefetchForDelivery(); },
+        [](const Subscriber& subscriber) { static_cast<const Client&>(subscriber).PrefetchStream(); });
   }
   const std::uint64_t deliveries = counters_.deliveries - before;
   counters_.fan_out.Add(deliveries);
@@ -331,10 +333,9 @@ void Clients::Sweep() {
   const std::size_t part = (clients_.size() + kSweepParts - 1) / kSweepParts;
   for (std::size_t i = 0; i < part && !clients_.empty(); ++i) {
     if (sweep_at_ >= clients_.size()) sweep_at_ = 0;
-    // Thousands of clients that do nothing are in no cache.
-    const std::size_t soon = sweep_at_ + kPrefetched;
-    if (soon + kPrefetched < clients_.size()) clients_[soon + kPrefetched]->Prefetch();
-    if (soon < clients_.size()) clients_[soon]->PrefetchStream();
+    FetchAhead(
+        sweep_at_, clients_.size(), [this](std::size_t at) { clients_[at]->PrefetchForCheck(); },
+        [this](std::size_t at) { clients_[at]->PrefetchStream(); });
     Client& client = *clients_[sweep_at_];
     if (const auto end = client.Check(now, heard)) {
       Cut(client, *end);  // another takes its place

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "common/base/fetch_ahead.h"
 #include "common/base/inline_vector.h"
 #include "common/base/siphash.h"
 #include "common/clients/place_table.h"
@@ -66,16 +67,20 @@ class SubscriptionIndex {
   bool IsSubscribed(const Subscriber& subscriber, std::string_view phid) const;
 
   // Calls visit(Subscriber&) once for each that subscribes to any PHID which `message`'s ForEachSubscriber() gives.
-  // Nobody may subscribe or leave meanwhile.
-  template <class Message, class Visit>
-  void ForEachMatch(const Message& message, Visit visit) {
+  // Nobody may subscribe or leave meanwhile. `fetch` and `fetch_parts` are those of FetchAhead(), given subscribers.
+  template <class Message, class Visit, class Fetch, class FetchParts>
+  void ForEachMatch(const Message& message, Visit visit, Fetch fetch, FetchParts fetch_parts) {
     const std::uint64_t visit_number = ++visits_;
     message.ForEachSubscriber([&](std::string_view phid) {
       const auto found = topics_.find(phid);
       if (found == topics_.end()) return true;
       const InlineVector<Subscribers::Place>& places = found->second.places;
       for (std::size_t i = 0; i < places.size(); ++i) {
-        if (i + kPrefetched < places.size()) __builtin_prefetch(places[i + kPrefetched].subscriber);
+        const auto fetch_one = [&](std::size_t at) {
+          __builtin_prefetch(&places[at].subscriber->visited_);
+          fetch(*places[at].subscriber);
+        };
+        FetchAhead(i, places.size(), fetch_one, [&](std::size_t at) { fetch_parts(*places[at].subscriber); });
         Subscriber& subscriber = *places[i].subscriber;
         if (subscriber.visited_ == visit_number) continue;
         subscriber.visited_ = visit_number;
@@ -89,8 +94,6 @@ class SubscriptionIndex {
 
  private:
   static constexpr std::size_t kMany = 16;  // topics of a subscriber, beyond which it has a table of them
-  // Thousands of subscribers are in no cache: those that come next are fetched while one is dealt with.
-  static constexpr std::size_t kPrefetched = 4;
 
   // For the subscriber's table of places.
   static auto TopicsOf(const Subscriber& subscriber) {

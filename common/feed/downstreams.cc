@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "common/base/fetch_ahead.h"
 #include "common/http/authorization.h"
 #include "common/websocket/handshake.h"
 
@@ -47,9 +48,9 @@ class Downstreams::Follower : public server::WebSocketHandler {
 
   void OnDrained() override { Pump(); }
 
-  // Fetch into the cache what Pump() will look at: first the follower, and a while later what that points to.
+  // Fetch into the cache what Pump() will look at (FetchAhead).
   void Prefetch() const {
-    __builtin_prefetch(&connection_);
+    connection_.Prefetch();
     __builtin_prefetch(&position_);
   }
   void PrefetchParts() const {
@@ -244,9 +245,9 @@ Downstreams::~Downstreams() = default;
 
 void Downstreams::Pump() {
   for (std::size_t i = 0; i < followers_.size(); ++i) {
-    // A follower's send leaves nothing of the next ones in the caches.
-    if (i + 2 < followers_.size()) followers_[i + 2]->Prefetch();
-    if (i + 1 < followers_.size()) followers_[i + 1]->PrefetchParts();
+    FetchAhead(
+        i, followers_.size(), [this](std::size_t at) { followers_[at]->Prefetch(); },
+        [this](std::size_t at) { followers_[at]->PrefetchParts(); });
     followers_[i]->Pump();
   }
 }

@@ -149,7 +149,9 @@ Step IndexMatch() {
   const std::string body = Body();
   return [state, message = MakeMessage(body, *master::ParsePublish(body, {}), 1)] {
     int matched = 0;
-    state->index.ForEachMatch(message, [&](clients::Subscriber&) { ++matched; });
+    const auto nothing = [](const clients::Subscriber&) {};
+    state->index.ForEachMatch(
+        message, [&](clients::Subscriber&) { ++matched; }, nothing, nothing);
     Expect(matched == 5, "a wrong number of matches");
   };
 }

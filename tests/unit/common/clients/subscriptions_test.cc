@@ -55,8 +55,10 @@ struct To {
 // The names of those that a message to some PHIDs reaches, sorted; a name twice where one is visited twice.
 std::string Reached(SubscriptionIndex& index, const std::vector<std::string>& phids) {
   std::vector<std::string> names;
-  index.ForEachMatch(To{phids},
-                     [&](Subscriber& subscriber) { names.push_back(static_cast<Page&>(subscriber).name()); });
+  const auto nothing = [](const Subscriber&) {};
+  index.ForEachMatch(
+      To{phids}, [&](Subscriber& subscriber) { names.push_back(static_cast<Page&>(subscriber).name()); }, nothing,
+      nothing);
   std::sort(names.begin(), names.end());
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : " ") + name;

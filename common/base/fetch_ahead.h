@@ -1,0 +1,17 @@
+// For walks over thousands of objects, which are in no cache: those that come next are fetched while one is dealt with.
+#pragma once
+
+#include <cstddef>
+
+namespace aphlict {
+
+// To be called at the `i`-th of `count`. Calls fetch(j) for one that comes some steps later, to fetch its own memory,
+// and fetch_parts(j) for one whose memory is there by now, to fetch what it points to.
+template <class Fetch, class FetchParts>
+void FetchAhead(std::size_t i, std::size_t count, Fetch fetch, FetchParts fetch_parts) {
+  constexpr std::size_t kSteps = 8;
+  if (i + 2 * kSteps < count) fetch(i + 2 * kSteps);
+  if (i + kSteps < count) fetch_parts(i + kSteps);
+}
+
+}  // namespace aphlict

@@ -17,6 +17,11 @@ std::int64_t Seconds(Time time) { return std::chrono::floor<seconds>(time.time_s
 constexpr Duration kSweepInterval = milliseconds(500);
 constexpr Duration kWriteTime = seconds(10);  // without progress, for an answer to be taken
 
+// Who has begun its way in goes before whoever has just come, or each step of a handshake would wait behind everybody's
+// first one. It takes two steps more, so that with so many in a row nobody waits for long; and whoever drips handshakes
+// keeps nobody out.
+constexpr std::size_t kEnterAtATime = 4;
+
 // Connections that are over their address's bound and still wait to be told so. More are closed without a word: they
 // hold descriptors that nobody counts.
 constexpr std::size_t kMostGoodbyes = 128;
@@ -61,11 +66,9 @@ class HttpServer::Connection : public net::StreamHandler {
     BoundUnfinished();
   }
 
-  // Who is half in goes before whoever comes: it would wait once for each step else, behind everybody's first.
   void ArriveNowOrLater(std::string_view bytes) {
     // Those that wait already go first.
-    if (server_.entering_.empty() && (entering_ || server_.postponed_.empty()) && server_.HasTime())
-      return Arrive(bytes);
+    if (server_.entering_.empty() && server_.postponed_.empty() && server_.HasTime()) return Arrive(bytes);
     unread_.append(bytes);
     Postpone();
   }
@@ -448,14 +451,16 @@ bool HttpServer::HasTime() {
 }
 
 void HttpServer::ContinuePostponed() {
-  while (HasTime()) {
-    std::deque<ConnectionId>& next = entering_.empty() ? postponed_ : entering_;
-    if (next.empty()) return;
-    const auto found = connections_.find(next.front());
-    next.pop_front();
+  const auto any = [this] { return !entering_.empty() || !postponed_.empty(); };
+  while (any() && HasTime()) {
+    const bool enters = !entering_.empty() && (postponed_.empty() || entered_ < kEnterAtATime);
+    entered_ = enters ? entered_ + 1 : 0;
+    std::deque<ConnectionId>& queue = enters ? entering_ : postponed_;
+    const auto found = connections_.find(queue.front());
+    queue.pop_front();
     if (found != connections_.end()) found->second->Continue();
   }
-  if (!entering_.empty() || !postponed_.empty()) loop_.TurnAgain();
+  if (any()) loop_.TurnAgain();
 }
 
 net::Address HttpServer::AddressOf(ConnectionId connection) const {

@@ -196,9 +196,10 @@ class HttpServer {
   ConnectionId next_id_ = 1;
   std::size_t upgraded_ = 0;
   std::size_t unfinished_bytes_ = 0;  // over all connections
-  // Those that wait for their turn. First come who has begun a handshake or a first request, and not ended it.
+  // Those that wait for their turn: who has begun a handshake or a first request, and not ended it; and all others.
   std::deque<ConnectionId> entering_;
   std::deque<ConnectionId> postponed_;
+  std::size_t entered_ = 0;                   // of the first, since one of the others had its turn
   std::uint64_t spending_turn_ = UINT64_MAX;  // the turn …
   Duration spent_{};                          // … and what was spent of its time
   bool listening_ = false;

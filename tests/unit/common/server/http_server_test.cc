@@ -523,6 +523,25 @@ TEST_CASE("who is half in goes before whoever comes") {
   server.loop->SetTurnEnd(nullptr);
 }
 
+TEST_CASE("whoever is half in for ever keeps nobody out") {
+  Server server(OneRequestATurn());
+  server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });
+  std::vector<Peer> half_in;
+  for (int i = 0; i < 50; ++i) half_in.push_back(server.Connect());
+  REQUIRE(server.RunUntilConnections(50));
+  for (Peer& peer : half_in) peer.Send("GET /half HTTP/1.1\r\n");
+  server.loop.RunFor(milliseconds(200));
+  Peer other = server.Connect();
+  other.Send(Get("/other"));
+  int turns = 0;
+  for (; turns < 50 && server.asked.empty(); ++turns) {
+    for (Peer& peer : half_in) peer.Send("X: x\r\n");
+    server.loop.Turn();
+  }
+  CHECK(server.Texts() == "GET /other");
+  server.loop->SetTurnEnd(nullptr);
+}
+
 TEST_CASE("who sends many requests ahead does not keep others waiting, and gets all of them answered in order") {
   Server server(OneRequestATurn());
   server.loop->SetTurnEnd([&] { server.http.ContinuePostponed(); });

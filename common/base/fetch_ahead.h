@@ -5,11 +5,16 @@
 
 namespace aphlict {
 
-// To be called at the `i`-th of `count`. Calls fetch(j) for one that comes some steps later, to fetch its own memory,
-// and fetch_parts(j) for one whose memory is there by now, to fetch what it points to.
+// To be called at the `i`-th of `count`, from 0 on. Calls fetch(j) for one that comes some steps later, to fetch its
+// own memory, and fetch_parts(j) for one whose memory is there by then, to fetch what it points to; for the first ones
+// at once.
 template <class Fetch, class FetchParts>
 void FetchAhead(std::size_t i, std::size_t count, Fetch fetch, FetchParts fetch_parts) {
   constexpr std::size_t kSteps = 8;
+  if (i == 0) {
+    for (std::size_t j = 0; j < count && j < 2 * kSteps; ++j) fetch(j);
+    for (std::size_t j = 0; j < count && j < kSteps; ++j) fetch_parts(j);
+  }
   if (i + 2 * kSteps < count) fetch(i + 2 * kSteps);
   if (i + kSteps < count) fetch_parts(i + kSteps);
 }

@@ -54,7 +54,10 @@ class HttpServer::Connection : public net::StreamHandler {
   // Whether the other end is a trusted proxy, which tells in each request whom it speaks for.
   void SetForwarded() { forwarded_ = true; }
 
-  void OnHandshake() override { ArriveNowOrLater({}); }
+  void OnHandshake() override {
+    ArriveNowOrLater({});
+    BoundUnfinished();
+  }
 
   void OnBytes(std::string_view bytes) override {
     if (in_handshake_) return static_cast<void>(unread_.append(bytes));
@@ -82,26 +85,28 @@ class HttpServer::Connection : public net::StreamHandler {
     in_handshake_ = false;
     server_.Spend(Now() - begun);
     if (stream_) Take(bytes);
+    if (stream_ && read_ended_ && !waiting_ && !postponed_at_ && stream_->unsent() == 0) Finish();
   }
 
   // Until the turn has time for it, or a later one.
   void Postpone() {
-    postponed_ = true;
+    if (postponed_at_) return;
+    postponed_at_ = Now();
     (entering_ && arriving() ? server_.entering_ : server_.postponed_).push_back(id_);
     stream_->PauseReading();
   }
 
   void Continue() {
-    postponed_ = false;
-    since_ = Now();  // until now, it was the server that kept it waiting
+    since_ += Now() - *std::exchange(postponed_at_, {});  // meanwhile, it was the server that kept it waiting
     Arrive({});
-    if (stream_ && !waiting_ && !postponed_) stream_->ResumeReading();
+    if (stream_ && !waiting_ && !postponed_at_) stream_->ResumeReading();
     BoundUnfinished();
   }
 
   void OnReadEnd() override {
     read_ended_ = true;
-    if (!waiting_ && stream_->unsent() == 0) Finish();
+    // What has come before it may not have been looked at yet.
+    if (!waiting_ && !postponed_at_ && !in_handshake_ && stream_->unsent() == 0) Finish();
   }
 
   void OnEnd(const std::string& reason) override {
@@ -155,7 +160,7 @@ class HttpServer::Connection : public net::StreamHandler {
 
   // Ends or refuses what takes longer than its state allows.
   void CheckTime(Time now) {
-    if (waiting_ || postponed_) return;
+    if (waiting_ || postponed_at_) return;
     if (stream_->unsent() > 0) {
       if (now - stream_->last_progress() > kWriteTime) Finish();
       return;
@@ -199,7 +204,7 @@ class HttpServer::Connection : public net::StreamHandler {
   void Process(std::string_view bytes) {
     processing_ = true;
     coming_ = bytes;
-    Time begun{};  // the last request that began here
+    Time begun = parser_.started() ? Now() : Time{};  // when what is counted began, the last request that did so here
     const auto spend = [&](Time now) { server_.Spend(begun == Time{} ? Duration::zero() : now - begun); };
     while (stream_ && !waiting_ && !coming_.empty()) {
       if (!parser_.started()) {
@@ -274,7 +279,7 @@ class HttpServer::Connection : public net::StreamHandler {
   std::optional<net::Address> by_proxy_;  // the proxy, as far as it is known: the address before X-Forwarded-For
   bool waiting_ = false;                  // for the answer to a complete request
   bool entering_ = false;                 // Arrive() has been called
-  bool postponed_ = false;                // in HttpServer::postponed_ or entering_
+  std::optional<Time> postponed_at_;      // since when it is in HttpServer::postponed_ or entering_
   bool processing_ = false;               // Process() is on the stack
   bool read_ended_ = false;
   bool in_handshake_ = false;  // Stream::ContinueHandshake() is on the stack

@@ -104,11 +104,11 @@ def compare(bench, outcome, subject, load, measured, guess):
     outcome.bar(f"{subject}, a message {load.name}: predicted within 20 % ({off:+.0%})", abs(off), 0.2)
 
 
-@scenario("tls-herd", "8,000 clients with TLS come anew at once, and who is not let in gives up after 2 s")
+@scenario("tls-herd", "8,000 (quick: 4,000) clients with TLS come anew at once, and who is not let in gives up after 2 s (1 s)")
 def tls_herd(bench, outcome):
     """As with deploy/browser/aphlict-client.js, that gives up after 10 s: clients of so many that wait for so long had no
     place on this machine."""
-    clients, patience, metric = 8_000, 2, "until all are back"
+    clients, patience, metric = bench.sized(8_000, 4_000), bench.sized(2, 1), "until all are back"
     queue = min(16_384, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     page = type("Impatient", (Module,), {"patience": patience * 1e6, "gives_up": patience * 1e6})
 

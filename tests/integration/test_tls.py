@@ -199,6 +199,28 @@ def test_who_has_left_while_waiting_gets_no_handshake_and_costs_nobody_else_one(
     client.expect(text)
 
 
+def test_a_request_is_answered_whose_sender_says_at_once_that_it_was_the_last(relay, authority, trust):
+    """The end of the handshake, the request and the end of all that is sent come in one piece."""
+    master = start_master(relay, server("client", authority.sign()), plain("admin"))
+    connection = relay.connect(master, "client")
+    received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = trust.wrap_bio(received, sent, server_hostname="localhost")
+    done = False
+    while not done:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+            done = True
+        if not done:
+            connection.send(sent.read())
+            received.write(connection.socket.recv(1 << 16))
+    session.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        session.unwrap()
+    connection.send(sent.read())
+    received.write(connection.read_to_end())
+    assert session.read(1 << 16).startswith(b"HTTP/1.1 501 ")
+
+
 def test_half_a_handshake_is_given_up(relay, authority):
     master = start_master(relay, server("client", authority.sign()), plain("admin"), limits={"head.seconds": 1})
     silent = relay.connect(master, "client")

@@ -49,7 +49,7 @@ double Generator::OpenClients(std::uint32_t at_once, double timeout) {
   return Seconds(Now() - start);
 }
 
-double Generator::OpenClientsThatGiveUp(Nanoseconds patience, double timeout) {
+double Generator::OpenClientsThatGiveUp(Nanoseconds patience, bool resumes, double timeout) {
   using Due = std::pair<Nanoseconds, std::uint32_t>;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> starts;
   std::deque<Due> ends;  // in order, since all are equally patient
@@ -64,7 +64,7 @@ double Generator::OpenClientsThatGiveUp(Nanoseconds patience, double timeout) {
     const Nanoseconds now = Now();
     for (; !starts.empty() && starts.top().first <= now; starts.pop()) {
       StartClient(starts.top().second);
-      ends.emplace_back(now + patience, starts.top().second);
+      ends.emplace_back(Now() + patience, starts.top().second);
     }
     for (; !ends.empty() && ends.front().first <= now; ends.pop_front()) {
       const std::uint32_t index = ends.front().second;
@@ -73,6 +73,7 @@ double Generator::OpenClientsThatGiveUp(Nanoseconds patience, double timeout) {
       starts.push({now + static_cast<Nanoseconds>(1e9 * bound * chance() / chance.max()), index});
       ++gave_up_;
       CloseClient(index, /*reset=*/false);
+      if (!resumes && clients_[index].tls) clients_[index].tls = std::make_unique<Tls>();
     }
     poller_.Turn(now + kSecond / 100, [this](std::uint64_t token, bool writable) { OnEvent(token, writable); });
     if (wrongs_.closed > 0) throw Failure("a client was not let in: " + wrongs_.first_problem);

@@ -84,15 +84,16 @@ std::string Generator::Connect(const Options& options) {
 std::string Generator::Storm(const Options& options) {
   const std::uint32_t every = options.Count("every", 1);
   const auto patience = static_cast<Nanoseconds>(1e9 * options.Number("patience", 0));
+  const bool resumes = options.Count("resume", 1) != 0;
   const double timeout = options.Number("timeout", 120);
   std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < clients_.size(); i += every, ++count) {
     CloseClient(i);
-    if (clients_[i].tls && options.Count("resume", 1) == 0) clients_[i].tls = std::make_unique<Tls>();
+    if (!resumes && clients_[i].tls) clients_[i].tls = std::make_unique<Tls>();
   }
   resumed_ = gave_up_ = 0;
-  const double seconds =
-      patience > 0 ? OpenClientsThatGiveUp(patience, timeout) : OpenClients(options.Count("at_once", count), timeout);
+  const double seconds = patience > 0 ? OpenClientsThatGiveUp(patience, resumes, timeout)
+                                      : OpenClients(options.Count("at_once", count), timeout);
   return Format(R"("connected":%u,"seconds":%.6f,"resumed":%llu,"gave_up":%llu)", count, seconds,
                 static_cast<unsigned long long>(resumed_), static_cast<unsigned long long>(gave_up_));
 }

@@ -129,8 +129,9 @@ class Generator {
   // Opens all clients that are closed, `at_once` at a time, and returns the seconds it took.
   double OpenClients(std::uint32_t at_once, double timeout);
   // The same, of clients that do as deploy/browser/aphlict-client.js does: all at once, and who is not let in within
-  // `patience` closes its side and tries again, at a random time within 0.5, 1, 2 … 30 s.
-  double OpenClientsThatGiveUp(Nanoseconds patience, double timeout);
+  // `patience` closes its side and tries again, at a random time within 0.5, 1, 2 … 30 s. `resumes`: with the ticket of
+  // TLS that it may have got meanwhile.
+  double OpenClientsThatGiveUp(Nanoseconds patience, bool resumes, double timeout);
   void StartClient(std::uint32_t index);
   void CloseClient(std::uint32_t index, bool reset = true);
   void LoseClient(std::uint32_t index, const std::string& why);

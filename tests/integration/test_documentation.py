@@ -95,6 +95,12 @@ def test_what_a_document_points_to_is_there(page):
     assert missing == set()
 
 
+def test_the_counts_of_single_steps_are_those_that_were_recorded():
+    page = (ROOT / "docs" / "performance.md").read_text().partition("## Single steps")[2].partition("\n## ")[0]
+    told = {name: int(count.replace(",", "")) for name, count in re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \|", page, re.MULTILINE)}
+    assert told == json.loads((ROOT / "tests" / "micro" / "counts.json").read_text())["instructions"]
+
+
 def test_every_document_is_named_in_the_readme():
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
     assert pages <= set(re.findall(r"docs/[\w-]+\.md", README))

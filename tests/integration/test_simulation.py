@@ -18,8 +18,8 @@ sys.path.append(str(BENCH))
 
 from calibration import write_costs  # noqa: E402
 from costs import Costs, Turn, coldness, fit  # noqa: E402
-from experiments import BUSY, EXPERIMENTS, Module, Page, attempts, herd_of, node_load, plan  # noqa: E402
-from experiments import posts, run_tree, steady  # noqa: E402
+from experiments import BUSY, EXPERIMENTS, node_load, plan, posts, run_tree, steady  # noqa: E402
+from herd import Module, Page, attempts, herd_of  # noqa: E402
 from measuring import Outcome  # noqa: E402
 from simulation import ClosedLoop, Link, Node, OpenLoop, Simulation, tree  # noqa: E402
 
@@ -195,18 +195,36 @@ def test_linux_gives_an_attempt_up_and_the_page_tries_anew():
     assert first_syns(Module, 10) == [0, 1, 3, 7, 10.5, 11.5, 13.5, 17.5, 21.5, 22.5]
 
 
-def test_who_gives_up_in_the_queue_leaves_a_connection_that_is_accepted_as_well():
-    slow = Costs({}, {1: 0.0}, {"repeater: connect": {"value": 6e6}})  # the third waits for 12 s
-    patient, module = herd_of(slow, 3, 10, page=Page), herd_of(slow, 3, 10, page=Module)
-    assert (patient.dead, patient.again, patient.end) == (0, 0, pytest.approx(18e6, rel=0.01))
-    assert (module.dead, module.again, module.end) == (1, 0, pytest.approx(24e6, rel=0.01))
+def of_clients(connect, leave=0.0):
+    """Costs in seconds, without TLS and with it."""
+    others = {"connect": connect, "connect, TLS": connect, "leaves before TLS": leave}
+    return Costs({}, {1: 0.0}, {f"repeater: {name}": {"value": 1e6 * value} for name, value in others.items()})
+
+
+@pytest.mark.parametrize("how, end", [("", 24e6), (", TLS", 18e6)])
+def test_who_gives_up_while_waiting_costs_nothing_with_tls_and_a_client_without_it(how, end):
+    slow = of_clients(6)  # the third waits for 12 s
+    patient, module = (herd_of(slow, 3, 10, how, page=page) for page in (Page, Module))
+    assert (patient.gave_up, patient.again, patient.end) == (0, 0, pytest.approx(18e6, rel=0.01))
+    assert (module.gave_up, module.again, module.end) == (1, 0, pytest.approx(end, rel=0.01))
     assert patient.back == module.back == 3
 
 
+def test_who_has_left_was_accepted():
+    herd = herd_of(of_clients(6, leave=1), 3, 10, ", TLS", page=Module)
+    assert (herd.gave_up, herd.end) == (1, pytest.approx(19e6, rel=0.01))
+
+
 def test_a_full_queue_takes_nobody():
-    slow = Costs({}, {1: 0.0}, {"repeater: connect": {"value": 2e6}})
+    slow = of_clients(2)
     assert herd_of(slow, 3, 1).again == 2
     assert herd_of(slow, 3, 3).again == 0
+
+
+def test_who_waits_in_the_process_leaves_the_kernels_queue_to_others():
+    herd = herd_of(of_clients(0.02), 128, 64)
+    assert herd.again == 64
+    assert herd.end == pytest.approx(128 * 0.02e6, rel=0.05)  # at 1 s, there was room for all of them
 
 
 def measured_anew(file, aphlict):

@@ -4,15 +4,13 @@ The load that is assumed where nothing else is said, of N clients (pages that ar
 minutes, a message of 300 bytes is for 10 of them wherever they are, and each pings every 15 s.
 """
 
-import collections
 import dataclasses
-import heapq
-import itertools
 import math
 import random
 
 from chart import chart
 from costs import Turn, coldness, reached
+from herd import Module, Page, herd_of
 from simulation import Link, Node, OpenLoop, Simulation, tree
 
 PUBLISH_EVERY = 1_200.0  # seconds, a client
@@ -27,6 +25,7 @@ HISTORY = 60.0  # seconds that every node keeps
 ENTRY = 88  # bytes that a message takes of `history.bytes` beside its frame: an Entry and a number (common/history)
 ADMINISTRATION = 1.1  # what the allocator adds: the README's tenth
 LONGEST_TURN = 1e8  # µs: no node that works at all
+QUEUE = 16_384  # connections that the kernel keeps: deploy/systemd/aphlict-relay.sysctl
 BUSY = 0.5  # of a core, what a node is planned for: the rest is for herds
 
 EXPERIMENTS = {}
@@ -365,130 +364,28 @@ def saturation(costs):
 
 # --- herd ----------------------------------------------------------------------------------------------------
 
-ACCEPTED = 64  # of a turn
-HANDSHAKES = 1_000.0  # µs of a turn
-DELIVER = 500.0  # µs of a turn for everybody else: assumed
-TLS = 620.0  # µs that TLS adds to a client that comes: docs/performance.md, 669 with all
-SYN_SENT = (0.0, 1e6, 3e6, 7e6, 15e6, 31e6, 63e6)  # µs after connect(), by Linux (net.ipv4.tcp_syn_retries is 6) …
-SYN_GIVEN_UP = 127e6  # … which ends then
-LONGEST_HERD = 300e6  # µs that are looked at
-
-
-class Page:
-    """What a page of Phabricator does in a browser on Linux: it waits as long as the system does."""
-
-    syns = SYN_SENT
-    gives_up = SYN_GIVEN_UP  # µs after an attempt has begun, where no SYN is answered
-    patience = math.inf  # likewise, where nothing but the kernel has answered
-
-    @staticmethod
-    def pause(failed, chance):
-        """µs before the next attempt, when so many have failed since the connection was lost."""
-        return 1e6 * min(2**failed, 300)
-
-
-class Module(Page):
-    """What deploy/browser/aphlict-client.js does: it gives up after 10 s, and waits for up to 0.5, 1, 2 … 30 s."""
-
-    gives_up = patience = 10e6
-    syns = tuple(time for time in SYN_SENT if time < 10e6)
-
-    @staticmethod
-    def pause(failed, chance):
-        return 1e6 * chance.uniform(0, min(30, 2 ** (failed - 2)))
-
-
-def attempts(page, begun, chance):
-    """Each SYN that is sent while none is answered: (number of the attempt, when that began, when the SYN is sent)."""
-    for number in itertools.count():
-        for delay in page.syns:
-            yield number, begun, begun + delay
-        begun += page.gives_up + page.pause(number + 1, chance)
-
-
-@dataclasses.dataclass
-class Herd:
-    end: float  # µs until the last one is back, or the end of patience
-    back: int  # clients, by then
-    turn: float  # µs, the turns' p99 meanwhile
-    again: int  # clients that have sent a SYN again
-    dead: int  # connections that were accepted when whoever had made them was gone
-
-
-def herd_of(costs, clients, queue, tls=False, spread=0.0, page=Page):
-    """Clients that come to one repeater at once, or spread over some time (µs).
-
-    The kernel queues so many connections; whose SYN finds the queue full sends it again, as TCP does, until it or the page
-    gives up. Who gives up while waiting in the queue leaves a connection there, which costs as much as a living one. A turn
-    gives a millisecond to those that come, and DELIVER to everything else.
-    """
-    chance = random.Random(1)
-    each = costs["repeater: connect"] + (TLS if tls else 0)
-    taken_at_once = min(ACCEPTED, max(1, int(HANDSHAKES / each)))
-    syns = [attempts(page, chance.uniform(0, spread), chance) for _ in range(clients)]
-    current = [0] * clients  # the number of each one's attempt
-    events = []  # (time, client, number of its attempt, when that began): a SYN, or (…, None): the end of its patience
-    waiting = collections.deque()  # (client, number of its attempt)
-    came, again = set(), set()
-    now, dead, turns = 0.0, 0, []
-
-    def send(client, after=-1):
-        """Its next SYN, of an attempt after that one."""
-        number, begun, time = next(syn for syn in syns[client] if syn[0] > after)
-        current[client] = number
-        heapq.heappush(events, (time, client, number, begun))
-
-    def happen(client, number, begun):
-        if begun is None:
-            if client not in came:
-                send(client, after=number)
-        elif len(waiting) < queue:
-            waiting.append((client, number))
-            if page.patience < math.inf:
-                heapq.heappush(events, (begun + page.patience, client, number, None))
-        else:
-            again.add(client)
-            send(client)
-
-    for client in range(clients):
-        send(client)
-    while len(came) < clients and now < LONGEST_HERD:
-        if not waiting:
-            now = max(now, events[0][0])
-        while events and events[0][0] <= now:
-            happen(*heapq.heappop(events)[1:])
-        taken = [waiting.popleft() for _ in range(min(len(waiting), taken_at_once))]
-        living = [client for client, number in taken if current[client] == number]
-        came.update(living)
-        dead += len(taken) - len(living)
-        if taken:
-            turns.append(len(taken) * each + DELIVER)
-            now += turns[-1]
-    return Herd(now, len(came), sorted(turns)[len(turns) * 99 // 100], len(again), dead)
-
 
 @experiment("herd", "what a herd does after a zone is lost")
 def herd(costs):
     rows, lines = [], {}
-    ways = {"at once": (4_096, 0.0, Page), "at once, queue of 16,384": (16_384, 0.0, Page),
-            "at once, aphlict-client.js": (4_096, 0.0, Module),
-            "at once, aphlict-client.js, queue of 16,384": (16_384, 0.0, Module),
-            "drained over 20 s, queue of 16,384": (16_384, 20e6, Page)}
+    ways = {"at once, a kernel's queue of 4,096": (4_096, 0.0, Page), "at once": (QUEUE, 0.0, Page),
+            "at once, aphlict-client.js": (QUEUE, 0.0, Module), "drained over 20 s": (QUEUE, 20e6, Page)}
+    kinds = {"plain": "", "TLS": ", TLS"}  # where a client's ticket is known, it costs about as much
     for clients in (5_000, 10_000, 20_000, 50_000):
-        for kind in ("plain", "TLS"):
+        for kind, cost in kinds.items():
             for way, (queue, spread, page) in ways.items():
-                if clients < 10_000 and page is Module or clients < 20_000 and spread:
-                    continue  # as fast as the others
-                found = herd_of(costs, clients, queue, kind == "TLS", spread, page)
+                if clients < 20_000 and spread:
+                    continue  # it would take 20 s as well
+                found = herd_of(costs, clients, queue, cost, spread, page)
                 all_back = found.back == clients
                 rows.append([f"{clients:,}", kind, way,
                              duration(found.end) if all_back else f"after 300 s, {percent(found.back / clients)} are",
                              duration(found.turn), percent(found.again / clients) if found.again else "none",
-                             f"{found.dead:,}" if found.dead else "none"])
-                if page is Page and not spread:
-                    lines.setdefault(f"{kind}, {way}", []).append((clients, found.end / 1e6))
+                             f"{found.gave_up:,}" if found.gave_up else "none"])
+                if not spread and queue == QUEUE:
+                    lines.setdefault(f"{kind}{way.removeprefix('at once')}", []).append((clients, found.end / 1e6))
     head = ["clients that come to a repeater", "", "how", "until all are back", "its turns meanwhile, p99",
-            "clients that had to send a SYN again", "dead connections accepted"]
+            "clients that had to send a SYN again", "attempts that were given up"]
     charts = {"herd": chart("Until all clients are back", "clients that come to one repeater", "s", lines)}
     return "\n".join([table(head, rows), "", picture("herd", "time until all clients are back")]), charts
 

@@ -1,8 +1,9 @@
 """A herd: clients that come to one repeater at once, because another has gone.
 
 They pass two queues. The kernel's has the connections that nobody has accepted; a node accepts up to 64 of them a turn, and
-keeps who cannot be let in at once in a queue of its own. A turn gives a millisecond to letting clients in
-(common/server/http_server.h). Who has left by then costs no TLS handshake.
+keeps who cannot be let in at once in a queue of its own. A turn has two ends, before and after it waits for input, and each
+gives a millisecond to letting clients in (HttpLimits::turn_time). Who has left by then costs no TLS handshake. Letting a
+client in is one step here: who has begun goes before who has just come, so that hardly anybody gives up in between.
 """
 
 import collections
@@ -13,18 +14,16 @@ import math
 import random
 
 ACCEPTED = 64  # of a turn
-ENTERING = 1_000.0  # µs of a turn
+ENTERING = 2_000.0  # µs of a turn
 OTHERS = 500.0  # µs of a turn for everybody else: assumed
 LONGEST = 300e6  # µs that are looked at
 SYN_SENT = (0.0, 1e6, 3e6, 7e6, 15e6, 31e6, 63e6)  # µs after connect(), by Linux (net.ipv4.tcp_syn_retries is 6) …
 SYN_GIVEN_UP = 127e6  # … which ends then
-LONGEST_HERD = 300e6  # µs that are looked at
 
 
 class Page:
     """What a page of Phabricator does in a browser on Linux: it waits as long as the system does."""
 
-    syns = SYN_SENT
     gives_up = SYN_GIVEN_UP  # µs after an attempt has begun, where no SYN is answered
     patience = math.inf  # likewise, where nothing but the kernel has answered
 
@@ -38,7 +37,6 @@ class Module(Page):
     """What deploy/browser/aphlict-client.js does: it gives up after 10 s, and waits for up to 0.5, 1, 2 … 30 s."""
 
     gives_up = patience = 10e6
-    syns = tuple(time for time in SYN_SENT if time < 10e6)
 
     @staticmethod
     def pause(failed, chance):
@@ -48,8 +46,9 @@ class Module(Page):
 def attempts(page, begun, chance):
     """Each SYN that is sent while none is answered: (number of the attempt, when that began, when the SYN is sent)."""
     for number in itertools.count():
-        for delay in page.syns:
-            yield number, begun, begun + delay
+        for delay in SYN_SENT:
+            if delay < page.gives_up:
+                yield number, begun, begun + delay
         begun += page.gives_up + page.pause(number + 1, chance)
 
 
@@ -70,7 +69,7 @@ def herd_of(costs, clients, queue, how="", spread=0.0, page=Page, others=OTHERS)
     "connect": nothing, or ", TLS" …
     """
     chance = random.Random(1)
-    accept = costs["repeater: leaves before TLS"]
+    accept = costs["repeater: leaves before TLS"] if how else 0.0  # without TLS, all is counted when a client is let in
     enter = max(0.0, costs[f"repeater: connect{how}"] - accept)
     syns = [attempts(page, chance.uniform(0, spread), chance) for _ in range(clients)]
     current = [0] * clients  # the number of each one's attempt

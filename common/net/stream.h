@@ -29,8 +29,8 @@ class StreamHandler {
   // An outgoing connection is there. Not called for accepted ones.
   virtual void OnConnected() {}
   // On a stream that was accepted with TLS: bytes of the peer's handshake have come. The handler lets it go on with
-  // Stream::ContinueHandshake(), now or later; handshakes cost more than anything else that a peer can ask for. A peer
-  // that has closed by then is told apart from one that has not, and gets none.
+  // Stream::ContinueHandshake(), now or later; handshakes cost more than anything else that a peer can ask for. None
+  // begins with a peer that has closed by then.
   virtual void OnHandshake() {}
   // `bytes` is borrowed for the call, and never empty.
   virtual void OnBytes(std::string_view bytes) = 0;

@@ -456,6 +456,7 @@ def cost_of_leaving(session, clients=1_000):
                     connection.sendall(said)
         finally:
             os.kill(repeater.pid, signal.SIGCONT)
+        time.sleep(0.1)  # until it has begun: who has not yet is quiet as well
 
     session.settled_cpu()
     return session.window(come_and_leave).cpu["repeater"].seconds * 1e6 / clients

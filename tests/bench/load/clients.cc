@@ -69,8 +69,8 @@ double Generator::OpenClientsThatGiveUp(Nanoseconds patience, bool resumes, doub
     for (; !ends.empty() && ends.front().first <= now; ends.pop_front()) {
       const std::uint32_t index = ends.front().second;
       if (clients_[index].state == State::kOpen) continue;
-      const double bound = std::min(30.0, 0.5 * std::exp2(failed[index]++));
-      starts.push({now + static_cast<Nanoseconds>(1e9 * bound * chance() / chance.max()), index});
+      std::uniform_real_distribution<double> pause(0, std::min(30.0, 0.5 * std::exp2(failed[index]++)));
+      starts.push({now + static_cast<Nanoseconds>(1e9 * pause(chance)), index});
       ++gave_up_;
       CloseClient(index, /*reset=*/false);
       if (!resumes && clients_[index].tls) clients_[index].tls = std::make_unique<Tls>();

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -117,6 +118,17 @@ def test_a_message_goes_to_clients_of_all_servers_and_to_no_others(fleet):
     assert fleet.target(12, groups=6)["deliveries"] == 120
     assert fleet.broadcast()["deliveries"] == 120
     assert fleet.storm(4) == 30
+    assert fleet.broadcast()["deliveries"] == 120
+    fleet.check()
+
+
+def test_clients_that_give_up_come_again(fleet):
+    """As they do in the benchmark's herd."""
+    repeater = fleet.peer.servers[-1]
+    os.kill(repeater.pid, signal.SIGSTOP)
+    threading.Timer(1, lambda: os.kill(repeater.pid, signal.SIGCONT)).start()
+    storm = fleet.loads[0].ask("storm", patience=0.3)
+    assert storm["connected"] == 60 and storm["gave_up"] >= 30  # those of that repeater
     assert fleet.broadcast()["deliveries"] == 120
     fleet.check()
 

@@ -20,7 +20,7 @@ import urllib.request
 from pathlib import Path
 
 from peers import Aphlict, AphlictPair, LoneMaster, Relay, SecureRelay
-from processes import Failed
+from processes import PATIENCE, Failed
 from scenarios import scenario
 from workshop import about_the_run
 
@@ -449,14 +449,19 @@ def cost_of_leaving(session, clients=1_000):
 
     def come_and_leave():
         repeater = next(server for server in session.peer.servers if server.name == "repeater")
+        last = None
         os.kill(repeater.pid, signal.SIGSTOP)
         try:
             for _ in range(clients):
-                with socket.create_connection((host, int(port))) as connection:
-                    connection.sendall(said)
+                if last:
+                    last.close()
+                last = socket.create_connection((host, int(port)), timeout=PATIENCE)
+                last.sendall(said)
+            last.shutdown(socket.SHUT_WR)
         finally:
             os.kill(repeater.pid, signal.SIGCONT)
-        time.sleep(0.1)  # until it has begun: who has not yet is quiet as well
+        with last:
+            last.recv(1)  # its end, which comes when all before it have been dealt with
 
     session.settled_cpu()
     return session.window(come_and_leave).cpu["repeater"].seconds * 1e6 / clients

@@ -110,4 +110,16 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
+bool IsPlainAscii(std::string_view text) {
+  std::uint64_t marks = 0;
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    const EightBytes eight(text.data() + at);
+    marks |= eight.Below(0x20) | eight.NotAscii();
+  }
+  if (marks != 0) return false;
+  return std::all_of(text.begin() + at, text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) - 0x20U < 0x60U; });
+}
+
 }  // namespace aphlict

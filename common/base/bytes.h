@@ -70,5 +70,7 @@ void AppendBigEndian(std::string& out, T value) {
 
 // Whether `text` is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF).
 bool IsUtf8(std::string_view text);
+// Whether all bytes are ASCII and none a control character below 0x20: no tab, and no line feed.
+bool IsPlainAscii(std::string_view text);
 
 }  // namespace aphlict

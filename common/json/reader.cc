@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -95,9 +96,6 @@ class SourceStream {
   }
   // The position in the text; within a substitute, of what it stands for.
   std::size_t Tell() const { return substituted_ ? offset_ : static_cast<std::size_t>(at_ - text_.data()); }
-
-  // Whether there is nothing to substitute: the text can be shown as it is.
-  bool whole() const { return next_ == text_.size() && !substituted_; }
 
   // The number that was just read: `shown` is what RapidJSON saw of it.
   std::string_view TakeNumber(std::string_view shown) {
@@ -256,18 +254,12 @@ class SourceStream {
   std::string_view hidden_number_;
 };
 
-// For a text in which nothing is to be substituted, which is the usual case, there are RapidJSON's own streams, for
-// which it has loops that take 16 bytes at once. They read up to 15 bytes past the end of the text.
-std::string Pad(std::string_view text) {
-  constexpr std::size_t kPadding = 16;
-  std::string padded;
-  padded.reserve(text.size() + kPadding);
-  padded.append(text).append(kPadding, '\0');
-  return padded;
-}
-
 std::string_view NumberOf(SourceStream& source, std::string_view shown) { return source.TakeNumber(shown); }
 std::string_view NumberOf(rapidjson::InsituStringStream&, std::string_view shown) { return shown; }
+
+// Where a bracket is that is being told: RapidJSON's recursive parser, which reads in place, is behind it by then.
+std::size_t BracketAt(SourceStream& source) { return source.Tell(); }
+std::size_t BracketAt(rapidjson::InsituStringStream& source) { return source.Tell() - 1; }
 
 // RapidJSON's handler: adds the depth bound and the numbers' own text.
 template <class Source>
@@ -275,22 +267,30 @@ class Handler {
  public:
   using Ch = char;
 
-  Handler(Source& source, Events& events, const ReadOptions& options)
-      : source_(source), events_(events), options_(options) {}
+  // The first `told` events are not told: they have been before.
+  Handler(Source& source, Events& events, const ReadOptions& options, int max_depth, std::size_t told)
+      : source_(source), events_(events), options_(options), max_depth_(max_depth), told_before_(told) {}
 
+  std::size_t told() const { return told_; }
+  // Whether the events stopped the reading.
+  bool stopped() const { return stopped_; }
   bool too_deep() const { return too_deep_; }
 
-  bool Null() { return Placed().Null(); }
-  bool Bool(bool value) { return Placed().Bool(value); }
+  bool Null() { return TellValue(&Events::Null); }
+  bool Bool(bool value) { return TellValue(&Events::Bool, value); }
   bool RawNumber(const char* text, std::size_t length, bool) {
-    return Placed().Number(NumberOf(source_, {text, length}));
+    return TellValue(&Events::Number, NumberOf(source_, {text, length}));
   }
-  bool String(const char* text, std::size_t length, bool) { return Placed().String({text, length}); }
-  bool Key(const char* text, std::size_t length, bool) { return Placed().Key({text, length}); }
-  bool StartObject() { return Enter() && Placed().StartObject(); }
-  bool StartArray() { return Enter() && Placed().StartArray(); }
-  bool EndObject(std::size_t) { return Leave().EndObject(); }
-  bool EndArray(std::size_t) { return Leave().EndArray(); }
+  bool String(const char* text, std::size_t length, bool) {
+    return TellValue(&Events::String, std::string_view(text, length));
+  }
+  bool Key(const char* text, std::size_t length, bool) {
+    return TellValue(&Events::Key, std::string_view(text, length));
+  }
+  bool StartObject() { return Enter(&Events::StartObject); }
+  bool StartArray() { return Enter(&Events::StartArray); }
+  bool EndObject(std::size_t) { return Leave(&Events::EndObject); }
+  bool EndArray(std::size_t) { return Leave(&Events::EndArray); }
 
   // RapidJSON compiles calls to these, but numbers are asked for as strings.
   bool Int(int) { return false; }
@@ -300,25 +300,39 @@ class Handler {
   bool Double(double) { return false; }
 
  private:
-  Events& Placed() {
-    if (options_.offset != nullptr) *options_.offset = source_.Tell();
-    return events_;
+  template <class Event, class... Argument>
+  bool Tell(std::size_t offset, Event event, Argument... argument) {
+    if (++told_ <= told_before_) return true;
+    if (options_.offset != nullptr) *options_.offset = offset;
+    stopped_ = !(events_.*event)(argument...);
+    return !stopped_;
   }
-  bool Enter() {
-    too_deep_ = depth_ >= options_.max_depth;
-    if (!too_deep_) ++depth_;
-    return !too_deep_;
+  template <class Event, class... Argument>
+  bool TellValue(Event event, Argument... argument) {
+    return Tell(source_.Tell(), event, argument...);
   }
-  Events& Leave() {
+  template <class Event>
+  bool Enter(Event event) {
+    too_deep_ = depth_ >= max_depth_;
+    if (too_deep_) return false;
+    ++depth_;
+    return Tell(BracketAt(source_), event);
+  }
+  template <class Event>
+  bool Leave(Event event) {
     --depth_;
-    return Placed();
+    return Tell(BracketAt(source_), event);
   }
 
   Source& source_;
   Events& events_;
   const ReadOptions& options_;
+  const int max_depth_;
+  const std::size_t told_before_;
+  std::size_t told_ = 0;
   int depth_ = 0;
   bool too_deep_ = false;
+  bool stopped_ = false;
 };
 
 const char* Describe(rapidjson::ParseErrorCode code) {
@@ -399,18 +413,39 @@ Result<void> CheckText(std::string_view text) {
   if (const std::size_t at = FindControl(text); at < text.size()) {
     return ErrorAt(at, text[at] == '\0' ? "a NUL byte" : "a control character");
   }
-  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
-    return ErrorAt(text.size(), "the text is empty");
-  }
   return {};
 }
 
-// `kInPlace`: strings are decoded where they stand.
-template <bool kInPlace, class Source>
-Result<void> Parse(Source& source, std::size_t size, Events& events, const ReadOptions& options) {
-  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag |
-                              (kInPlace ? rapidjson::kParseInsituFlag : 0);
-  Handler<Source> handler(source, events, options);
+// Most texts: of few levels, without numbers of a size that RapidJSON refuses, and well-formed. Strings are decoded
+// where they stand, in a copy, by RapidJSON's loops that take 16 bytes at once; they read up to 15 bytes past the
+// text's end. Each level takes some of the stack, so they are bounded. Nothing is returned for another text, of which
+// `*told` events have been told.
+std::optional<Result<void>> ReadUsualText(std::string_view text, Events& events, const ReadOptions& options,
+                                          std::size_t* told) {
+  constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseNumbersAsStringsFlag;
+  constexpr int kLevels = 32;
+  constexpr std::size_t kPadding = 16;
+  std::string copy;
+  copy.reserve(text.size() + kPadding);
+  copy.append(text).append(kPadding, '\0');
+  rapidjson::InsituStringStream source(copy.data());
+  Handler handler(source, events, options, std::min(options.max_depth, kLevels), 0);
+  rapidjson::Reader reader;
+  reader.Parse<kFlags>(source, handler);
+  if (!reader.HasParseError()) return Result<void>();
+  *told = handler.told();
+  if (!handler.stopped()) return std::nullopt;
+  return Error{"stopped", OffsetCode(reader.GetErrorOffset())};
+}
+
+// Any text. The first `told` events are passed over.
+Result<void> ReadAnyText(std::string_view text, Events& events, const ReadOptions& options, std::size_t told) {
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag;
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
+    return ErrorAt(text.size(), "the text is empty");
+  }
+  SourceStream source(text, options.comments);
+  Handler handler(source, events, options, options.max_depth, told);
   rapidjson::Reader reader;
   if (options.comments) {
     reader.Parse<kFlags | rapidjson::kParseCommentsFlag>(source, handler);
@@ -423,23 +458,23 @@ Result<void> Parse(Source& source, std::size_t size, Events& events, const ReadO
   if (handler.too_deep()) {
     return ErrorAt(offset, "nested deeper than " + std::to_string(options.max_depth));
   }
-  if (reader.GetParseErrorCode() == rapidjson::kParseErrorTermination) {
-    return Error{"stopped", OffsetCode(offset)};
-  }
+  if (handler.stopped()) return Error{"stopped", OffsetCode(offset)};
   std::string what = Describe(reader.GetParseErrorCode());
-  if (offset >= size) what += "; the text ends here";
+  if (offset >= text.size()) what += "; the text ends here";
   return ErrorAt(offset, what);
 }
 
 }  // namespace
 
 Result<void> Read(std::string_view text, Events& events, const ReadOptions& options) {
-  if (Result<void> checked = CheckText(text); !checked) return checked;
-  SourceStream source(text, options.comments);
-  if (!source.whole()) return Parse<false>(source, text.size(), events, options);
-  std::string padded = Pad(text);
-  rapidjson::InsituStringStream plain(padded.data());
-  return Parse<true>(plain, text.size(), events, options);
+  if (!IsPlainAscii(text)) {
+    if (Result<void> checked = CheckText(text); !checked) return checked;
+  }
+  std::size_t told = 0;
+  if (!options.comments) {
+    if (auto read = ReadUsualText(text, events, options, &told)) return *std::move(read);
+  }
+  return ReadAnyText(text, events, options, told);
 }
 
 }  // namespace aphlict::json

@@ -77,6 +77,21 @@ TEST_CASE("integers travel in network byte order") {
   CHECK(LoadBigEndian<std::uint32_t>(stored) == 0x80c0e0f0);
 }
 
+TEST_CASE("plain ASCII is told from all else, wherever that stands") {
+  CHECK(IsPlainAscii(""));
+  for (int byte = 0; byte < 256; ++byte) {
+    for (std::size_t size = 1; size < 20; ++size) {
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string text(size, '~');
+        text[at] = static_cast<char>(byte);
+        CAPTURE(byte);
+        CAPTURE(at);
+        CHECK(IsPlainAscii(text) == (byte >= 0x20 && byte < 0x80));
+      }
+    }
+  }
+}
+
 TEST_CASE("UTF-8 is told from what only looks like it") {
   for (std::string_view text : {"", "plain", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
                                 "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {

@@ -288,6 +288,58 @@ TEST_CASE("the receiver of events can stop the reading at each of them") {
   }
 }
 
+// What RapidJSON refuses is found out in the middle of a text, when what comes before has been told.
+TEST_CASE("a text that turns out to be unusual is told once, and from its beginning") {
+  const std::string before = R"([[],{"k":"v"},1,true,null,)";
+  const std::string told = "[ [ ] { k: 'v' } #1 true null ";
+  for (const auto& [unusual, words] : std::vector<std::pair<std::string, std::string>>{
+           {"1e400", "#1e400"},
+           {R"("a\ud800")", "'a\xed\xa0\x80'"},
+           {R"({"\ud800b":2})",
+            "{ \xed\xa0\x80"
+            "b: #2 }"},
+       }) {
+    CAPTURE(unusual);
+    CHECK(EventsOf(before + unusual + ",\"x\"]") == told + words + " 'x' ]");
+  }
+  CHECK(EventsOf(before + Nested(500) + ",2]").starts_with(told + "[ [ [ [ "));
+  CHECK(EventsOf(before + Nested(500) + ",2]").ends_with(" ] ] #2 ]"));
+}
+
+// Which is what those need who change a text, and do not write it anew.
+TEST_CASE("the place of each bracket is told exactly") {
+  class Places : public Recorder {
+   public:
+    std::size_t offset = 0;
+    std::vector<std::size_t> places;
+    bool StartObject() override { return Add(); }
+    bool EndObject() override { return Add(); }
+    bool StartArray() override { return Add(); }
+    bool EndArray() override { return Add(); }
+
+   private:
+    bool Add() {
+      places.push_back(offset);
+      return true;
+    }
+  };
+  const auto places_of = [](std::string_view text) {
+    Places places;
+    ReadOptions options;
+    options.offset = &places.offset;
+    REQUIRE(Read(text, places, options));
+    return places.places;
+  };
+  const std::string usual = R"([ {"a" : [ ] , "b\\\"":"c"}, { } ])";
+  const std::vector<std::size_t> expected{0, 2, 9, 11, 26, 29, 31, 33};
+  CHECK(places_of(usual) == expected);
+  // From a number on that RapidJSON refuses, another parser of it reads.
+  std::vector<std::size_t> behind{0};
+  for (const std::size_t place : expected) behind.push_back(place + 7);
+  behind.push_back(7 + usual.size());
+  CHECK(places_of("[1e400," + usual + "]") == behind);
+}
+
 TEST_CASE("comments are skipped where they are asked for") {
   ReadOptions options;
   options.comments = true;

@@ -82,7 +82,8 @@ void Admin::OnRequest(const server::Request& request) {
   if (instance.size() > options_.instance_bytes) {
     return refuse(400, "the instance's name is longer than " + std::to_string(options_.instance_bytes) + " bytes");
   }
-  const std::string_view path = IsDashboard(head.path()) ? kDashboardPath : head.path();
+  std::string_view path = head.path();
+  if (IsDashboard(path)) path = kDashboardPath;
   const auto* endpoint = std::find_if(std::begin(kEndpoints), std::end(kEndpoints),
                                       [&](const Endpoint& each) { return each.path == path; });
   if (endpoint == std::end(kEndpoints)) return refuse(404, "there is nothing here; there are " + ListOfEndpoints());

@@ -200,10 +200,9 @@ void Clients::Shutdown(std::uint16_t code, std::string_view reason) {
 void Clients::OnHead(const server::RequestStart& request) {
   const std::vector<http::OriginPattern>& origins = origins_[request.port];
   if (origins.empty() || !websocket::IsUpgrade(request.head)) return;
-  const auto origin = request.head.headers.Find("Origin");
-  const bool known = request.head.headers.Count("Origin") == 1 && http::AnyMatches(origins, *origin);
-  if (known) return;
-  const std::string who = origin ? "pages of \"" + std::string(*origin) + "\"" : "whoever names no Origin";
+  const auto [count, origin] = request.head.headers.FindAll("Origin");
+  if (count == 1 && http::AnyMatches(origins, origin)) return;
+  const std::string who = count > 0 ? "pages of \"" + std::string(origin) + "\"" : "whoever names no Origin";
   http_.Refuse(request.connection, server::Refusal::kOrigin, {who + " may not connect here (origins)", 403});
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "common/base/result.h"
@@ -23,7 +24,10 @@ class ChunkReader {
       : lines_(lines), grammar_(grammar), body_(body) {}
 
   // For the next message.
-  void Reset() { wire_bytes_ = 0; }
+  void Reset() {
+    wire_bytes_ = 0;
+    trailers_ = std::string();
+  }
 
   // Returns how many bytes were taken: all, unless the message has become complete (Grammar::complete()).
   Result<std::size_t> Feed(std::string_view bytes) {
@@ -45,7 +49,7 @@ class ChunkReader {
     const Result<std::size_t> taken = grammar_.Execute(bytes.substr(0, allowed));
     if (!taken) return taken;
     wire_bytes_ += *taken;
-    if (grammar_.last_chunk()) lines_.Begin(nullptr);
+    if (grammar_.last_chunk()) lines_.Begin(nullptr, &trailers_);
     return taken;
   }
 
@@ -63,6 +67,7 @@ class ChunkReader {
   }
 
   LineCollector& lines_;
+  std::string trailers_;
   Grammar& grammar_;
   const Body& body_;
   std::size_t wire_bytes_ = 0;

@@ -12,22 +12,18 @@ namespace aphlict::http {
 namespace {
 
 Result<std::uint64_t> ParseContentLength(std::string_view text) {
-  const auto digits = text.find_first_not_of("0123456789");
-  if (text.empty() || digits != std::string_view::npos) {
-    return BadRequest("Content-Length is not a number");
-  }
   std::uint64_t length = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), length);
-  return result.ec == std::errc() ? length : UINT64_MAX;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, length);  // takes all digits, however many
+  if (error == std::errc::invalid_argument || stop != end) return BadRequest("Content-Length is not a number");
+  return error == std::errc() ? length : UINT64_MAX;
 }
 
 // RFC 9112 section 6.1.
-Result<void> CheckTransferEncoding(int version_minor, const Headers& headers) {
+Result<void> CheckTransferEncoding(int version_minor, const Headers::Found& encodings) {
   if (version_minor == 0) return BadRequest("Transfer-Encoding in HTTP/1.0");
-  if (headers.Count("Transfer-Encoding") > 1) {
-    return BadRequest("more than one Transfer-Encoding");
-  }
-  const std::string_view codings = *headers.Find("Transfer-Encoding");
+  if (encodings.count > 1) return BadRequest("more than one Transfer-Encoding");
+  const std::string_view codings = encodings.first;
   if (EqualsIgnoreCase(codings, "chunked")) return {};
   if (codings.empty()) return BadRequest("an empty Transfer-Encoding");
   bool chunked_came = false;
@@ -46,16 +42,17 @@ Result<void> CheckTransferEncoding(int version_minor, const Headers& headers) {
 
 Result<Framing> CheckFraming(int version_minor, const Headers& headers) {
   Framing framing;
-  framing.chunked = headers.Count("Transfer-Encoding") > 0;
-  const std::size_t lengths = headers.Count("Content-Length");
-  if (framing.chunked && lengths > 0) {
+  const Headers::Found encodings = headers.FindAll("Transfer-Encoding");
+  const Headers::Found lengths = headers.FindAll("Content-Length");
+  framing.chunked = encodings.count > 0;
+  if (framing.chunked && lengths.count > 0) {
     return BadRequest("both Content-Length and Transfer-Encoding");
   }
-  if (lengths > 1) return BadRequest("more than one Content-Length");
+  if (lengths.count > 1) return BadRequest("more than one Content-Length");
   if (framing.chunked) {
-    if (Result<void> checked = CheckTransferEncoding(version_minor, headers); !checked) return checked.error();
-  } else if (lengths == 1) {
-    const Result<std::uint64_t> length = ParseContentLength(*headers.Find("Content-Length"));
+    if (Result<void> checked = CheckTransferEncoding(version_minor, encodings); !checked) return checked.error();
+  } else if (lengths.count == 1) {
+    const Result<std::uint64_t> length = ParseContentLength(lengths.first);
     if (!length) return length.error();
     framing.length = *length;
   }

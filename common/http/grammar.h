@@ -45,7 +45,7 @@ inline Error DescribeGrammarError(const llhttp_t& parser) {
 // llhttp, with its callbacks turned into members. Its calls never throw: there is C above them.
 class Grammar {
  public:
-  // What is read is appended to `*target`, `*headers` and `*body`.
+  // What is read is appended to `*target` and `*body`, and marked in `*headers`.
   Grammar(llhttp_type_t type, std::size_t max_headers, std::string* target, Headers* headers, Body* body)
       : max_headers_(max_headers), target_(*target), headers_(*headers), body_(*body) {
     llhttp_init(&parser_, type, &Settings());
@@ -76,8 +76,8 @@ class Grammar {
   bool complete() const { return complete_; }
   bool last_chunk() const { return last_chunk_; }
 
-  // Takes a whole head, whole trailers, or some of a chunked body. Returns how many bytes were taken: all, unless the
-  // message has become complete, or its last chunk's line has been read.
+  // Takes a whole head, which is the text of the headers, whole trailers, or some of a chunked body. Returns how many
+  // bytes were taken: all, unless the message has become complete, or its last chunk's line has been read.
   Result<std::size_t> Execute(std::string_view bytes) {
     llhttp_resume(&parser_);
     const llhttp_errno_t error = llhttp_execute(&parser_, bytes.data(), bytes.size());
@@ -146,7 +146,7 @@ class Grammar {
     }
     if (name_.empty()) return Fail(BadRequest("a header without a name"));
     // Trailers must not be merged into the headers (RFC 9110 section 6.5.1), and nobody reads them.
-    if (!last_chunk_) headers_.Add(name_, TrimWhiteSpace(value_));
+    if (!last_chunk_) headers_.Mark(name_, TrimWhiteSpace(value_));
     name_ = value_ = {};
     return 0;
   }

@@ -93,20 +93,25 @@ Result<void> ParseAuthority(std::string_view authority, Url* url) {
 
 }  // namespace
 
-void Headers::Reserve(std::size_t count, std::size_t bytes) {
-  places_.reserve(count);
-  text_.reserve(bytes);
-}
-
 void Headers::Add(std::string_view name, std::string_view value) {
-  const auto at = static_cast<std::uint32_t>(text_.size());
+  const std::size_t at = text_.size();
   text_.append(name).append(value);
-  places_.push_back({at, static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(text_.size())});
+  const std::string_view added = std::string_view(text_).substr(at);
+  Mark(added.substr(0, name.size()), added.substr(name.size()));
 }
 
-std::size_t Headers::Next(std::string_view name, std::size_t index) const {
+void Headers::Mark(std::string_view name, std::string_view value) {
+  const auto place_of = [this](std::string_view part) {
+    return static_cast<std::uint32_t>(part.data() - text_.data());
+  };
+  places_.push_back({place_of(name), static_cast<std::uint32_t>(name.size()), place_of(value),
+                     static_cast<std::uint32_t>(value.size())});
+  sizes_ |= MarkOf(name.size());
+}
+
+std::size_t Headers::Search(std::string_view name, std::size_t index) const {
   const auto has_name = [&](const Place& place) {
-    return place.value - place.name == name.size() && EqualsIgnoreCase(NameOf(place), name);
+    return place.name_bytes == name.size() && EqualsIgnoreCase(NameOf(place), name);
   };
   while (index < size() && !has_name(places_[index])) ++index;
   return index;
@@ -114,13 +119,15 @@ std::size_t Headers::Next(std::string_view name, std::size_t index) const {
 
 std::optional<std::string_view> Headers::Find(std::string_view name) const {
   const std::size_t found = Next(name, 0);
-  return found == size() ? std::nullopt : std::optional((*this)[found].value);
+  return found == size() ? std::nullopt : std::optional(ValueOf(places_[found]));
 }
 
-std::size_t Headers::Count(std::string_view name) const {
-  std::size_t count = 0;
-  for (std::size_t i = Next(name, 0); i < size(); i = Next(name, i + 1)) ++count;
-  return count;
+Headers::Found Headers::FindAll(std::string_view name) const {
+  Found found;
+  for (std::size_t i = Next(name, 0); i < size(); i = Next(name, i + 1)) {
+    if (found.count++ == 0) found.first = ValueOf(places_[i]);
+  }
+  return found;
 }
 
 bool Headers::HasToken(std::string_view name, std::string_view token) const {
@@ -152,9 +159,10 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
 }
 
 std::string_view TrimWhiteSpace(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+  const auto is_white = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && is_white(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_white(text.back())) text.remove_suffix(1);
+  return text;
 }
 
 std::string ToLower(std::string text) {

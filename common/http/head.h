@@ -18,22 +18,33 @@ struct HeaderView {
 };
 
 // The headers of a message, in order. Their text lies in one piece, so that a head costs two allocations and not two
-// for each header.
+// for each header: the lines in which they came, or one after the other, as they are added.
 class Headers {
  public:
-  // Makes room for that many headers of that many bytes in all.
-  void Reserve(std::size_t count, std::size_t bytes);
+  // Makes room for that many headers.
+  void Reserve(std::size_t count) { places_.reserve(count); }
   // Keeps the room.
   void Clear() {
     text_.clear();
     places_.clear();
+    sizes_ = 0;
   }
   // REQUIRES: less than 4 GiB in all.
   void Add(std::string_view name, std::string_view value);
 
+  // Where who reads a head puts its lines, which is without copies: Mark() then tells where in them a header is.
+  std::string& text() { return text_; }
+  // REQUIRES: both are in text().
+  void Mark(std::string_view name, std::string_view value);
+
   // The value of the first header of that name, or nothing. Borrowed until the next Add().
   std::optional<std::string_view> Find(std::string_view name) const;
-  std::size_t Count(std::string_view name) const;
+  std::size_t Count(std::string_view name) const { return FindAll(name).count; }
+  struct Found {
+    std::size_t count = 0;
+    std::string_view first;  // the value of the first one. Borrowed until the next Add().
+  };
+  Found FindAll(std::string_view name) const;
   // Whether a comma-separated list in any header of that name has `token`, without regard to case
   // (RFC 9110 section 5.6.1): `Connection: keep-alive, Upgrade` has `upgrade`.
   bool HasToken(std::string_view name, std::string_view token) const;
@@ -42,21 +53,28 @@ class Headers {
   // REQUIRES: index < size(). Borrowed until the next Add().
   HeaderView operator[](std::size_t index) const {
     const Place& place = places_[index];
-    return {NameOf(place), {text_.data() + place.value, place.end - place.value}};
+    return {NameOf(place), ValueOf(place)};
   }
 
  private:
   struct Place {
-    std::uint32_t name;  // where it begins in the text; the value follows it
+    std::uint32_t name;  // where it begins in the text
+    std::uint32_t name_bytes;
     std::uint32_t value;
-    std::uint32_t end;
+    std::uint32_t value_bytes;
   };
-  std::string_view NameOf(const Place& place) const { return {text_.data() + place.name, place.value - place.name}; }
+  std::string_view NameOf(const Place& place) const { return {text_.data() + place.name, place.name_bytes}; }
+  std::string_view ValueOf(const Place& place) const { return {text_.data() + place.value, place.value_bytes}; }
   // The first at or after `index` that has the name, or size().
-  std::size_t Next(std::string_view name, std::size_t index) const;
+  std::size_t Next(std::string_view name, std::size_t index) const {
+    return (sizes_ & MarkOf(name.size())) == 0 ? size() : Search(name, index);
+  }
+  std::size_t Search(std::string_view name, std::size_t index) const;
+  static std::uint64_t MarkOf(std::size_t size) { return std::uint64_t{1} << size % 64; }
 
   std::string text_;
   std::vector<Place> places_;
+  std::uint64_t sizes_ = 0;  // those that any name has: most of what is asked for is not there
 };
 
 struct RequestHead {

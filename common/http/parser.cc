@@ -59,15 +59,15 @@ Result<void> CheckRequestLine(std::string_view line) {
 
 // RFC 9112 section 3.2.
 Result<void> CheckHost(const RequestHead& head) {
-  const std::size_t hosts = head.headers.Count("Host");
-  if (hosts > 1) return BadRequest("more than one Host");
-  if (hosts == 0) return head.version_minor == 0 ? Result<void>() : BadRequest("no Host");
-  const std::string_view host = *head.headers.Find("Host");
-  return kHost.HasAll(host) ? Result<void>() : BadRequest("Host is not a host name");
+  const Headers::Found hosts = head.headers.FindAll("Host");
+  if (hosts.count > 1) return BadRequest("more than one Host");
+  if (hosts.count == 0) return head.version_minor == 0 ? Result<void>() : BadRequest("no Host");
+  return kHost.HasAll(hosts.first) ? Result<void>() : BadRequest("Host is not a host name");
 }
 
 // Sets head->expects_continue.
 Result<void> CheckExpect(const Framing& framing, RequestHead* head) {
+  if (!head->headers.Find("Expect")) return {};
   for (std::size_t i = 0; i < head->headers.size(); ++i) {
     const HeaderView header = head->headers[i];
     if (!EqualsIgnoreCase(header.name, "Expect")) continue;
@@ -95,8 +95,8 @@ struct RequestParser::Impl {
 
   void Begin() {
     state = State::kHead;
-    lines.Begin(CheckRequestLine);
-    head.headers.Reserve(kUsualHeaders, kUsualHead);
+    lines.Begin(CheckRequestLine, &head.headers.text());
+    head.headers.Reserve(kUsualHeaders);
   }
 
   void Next() {

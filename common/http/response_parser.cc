@@ -30,7 +30,7 @@ struct ResponseParser::Impl {
     grammar.headers_complete = [](void* self, const llhttp_t& parser) {
       return static_cast<Impl*>(self)->OnHeaders(parser);
     };
-    lines.Begin(CheckStatusLine);
+    lines.Begin(CheckStatusLine, &head.headers.text());
   }
 
   void Next() {
@@ -40,7 +40,7 @@ struct ResponseParser::Impl {
     body.Clear();
     grammar.Reset();
     chunks.Reset();
-    lines.Begin(CheckStatusLine);
+    lines.Begin(CheckStatusLine, &head.headers.text());
     state = State::kHead;
   }
 
@@ -160,14 +160,14 @@ void ResponseParser::Next() {
 
 Result<ResponseHead> ParseResponseHead(std::string_view head) {
   const ParserLimits limits;
+  ResponseHead response;
   LineCollector lines(limits.head_bytes);
-  lines.Begin(CheckStatusLine);
+  lines.Begin(CheckStatusLine, &response.headers.text());
   const Result<std::size_t> taken = lines.Feed(head);
   if (!taken) return taken.error();
   if (!lines.complete()) return BadRequest("the head has no empty line at its end");
   if (lines.text().size() != head.size()) return BadRequest("the head is not all there is");
 
-  ResponseHead response;
   std::string no_target;
   Body no_body;
   Grammar grammar(HTTP_RESPONSE, limits.headers, &no_target, &response.headers, &no_body);

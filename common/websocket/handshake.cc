@@ -51,18 +51,15 @@ Result<std::string> AcceptHandshake(const http::RequestHead& request) {
     return Error{"Connection does not name upgrade", 400};
   }
   // Before the key: the handshake of another version may look different.
-  if (headers.Count("Sec-WebSocket-Version") > 1) {
-    return Error{"more than one Sec-WebSocket-Version", 400};
-  }
-  if (headers.Find("Sec-WebSocket-Version") != kVersion) {
+  const http::Headers::Found versions = headers.FindAll("Sec-WebSocket-Version");
+  if (versions.count > 1) return Error{"more than one Sec-WebSocket-Version", 400};
+  if (versions.first != kVersion) {
     return Error{"only version 13 of the WebSocket protocol is spoken here", 426};
   }
-  if (headers.Count("Sec-WebSocket-Key") != 1) {
-    return Error{"there must be one Sec-WebSocket-Key", 400};
-  }
-  const std::string_view key = *headers.Find("Sec-WebSocket-Key");
-  if (!IsKey(key)) return Error{"Sec-WebSocket-Key is not 16 bytes in base64", 400};
-  return AcceptValue(key);
+  const http::Headers::Found keys = headers.FindAll("Sec-WebSocket-Key");
+  if (keys.count != 1) return Error{"there must be one Sec-WebSocket-Key", 400};
+  if (!IsKey(keys.first)) return Error{"Sec-WebSocket-Key is not 16 bytes in base64", 400};
+  return AcceptValue(keys.first);
 }
 
 std::string SwitchingProtocols(std::string_view accept, std::string_view protocol) {
@@ -114,14 +111,13 @@ Result<void> CheckHandshakeResponse(const http::ResponseHead& response, std::str
 
   const Result<std::string> accept = AcceptValue(key);
   if (!accept) return error(accept.error().text);
-  if (headers.Count("Sec-WebSocket-Accept") != 1 || headers.Find("Sec-WebSocket-Accept") != *accept) {
+  if (const auto [count, first] = headers.FindAll("Sec-WebSocket-Accept"); count != 1 || first != *accept) {
     return error("Sec-WebSocket-Accept does not belong to our key");
   }
   if (headers.Count("Sec-WebSocket-Extensions") > 0) {
     return error("chose an extension that was not offered");
   }
-  const std::size_t protocols = headers.Count("Sec-WebSocket-Protocol");
-  const std::string_view chosen = headers.Find("Sec-WebSocket-Protocol").value_or("");
+  const auto [protocols, chosen] = headers.FindAll("Sec-WebSocket-Protocol");
   if (chosen != protocol || protocols > 1) {
     return error("chose the subprotocol \"" + std::string(chosen) + "\" in place of \"" + std::string(protocol) + "\"");
   }

@@ -85,22 +85,23 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
     node_.admin().Count(admin::PublishResult::kInvalid);
     return node_.admin().Respond(connection, http::ErrorResponse(error.code, error.text));
   }
-  pending_.push_back({connection, instance, std::move(body), std::move(*publish)});
+  pending_.push_back({connection, instance, std::move(body), *std::move(publish)});
 }
 
 // All publishes of a turn are committed together, in the order in which they came, and answered after that: an answer
 // of 200 means that the message is in the history, and on its way to everybody.
 void Master::Commit() {
   if (pending_.empty()) return;
-  std::vector<history::Message> numbered;
-  for (const Pending& pending : pending_) answers_.push_back(Number(pending, &numbered));
+  const Time now = Now();
+  for (const Pending& pending : pending_) answers_.push_back(Number(pending, now));
   pending_.clear();
-  if (!numbered.empty()) Settle(std::move(numbered));
+  if (!numbered_.empty()) Settle();
+  numbered_.clear();
 }
 
 bool Master::Answer() {
   for (const history::Message& message : std::exchange(to_push_, {})) cluster_.Push(message, limits_.json_depth);
-  for (const Answered& answer : std::exchange(answers_, {})) {
+  for (const Answered& answer : answers_) {
     node_.admin().Count(answer.result);
     repeats_dropped_ += answer.result == admin::PublishResult::kRepeat;
     // May bring the next publish of the connection.
@@ -110,13 +111,13 @@ bool Master::Answer() {
       node_.admin().Respond(answer.connection, receipt_);
     }
   }
+  answers_.clear();
   return !pending_.empty();
 }
 
 // Gives a publish its number, or none where it repeats another or cannot be taken. Returns what to answer.
-Master::Answered Master::Number(const Pending& pending, std::vector<history::Message>* numbered) {
+Master::Answered Master::Number(const Pending& pending, Time now) {
   using admin::PublishResult;
-  const Time now = Now();
   history::Instance* instance = node_.instances().Get(pending.instance);
   if (instance == nullptr) {
     return {pending.connection, PublishResult::kFull, http::ErrorResponse(503, "too many instances are in use")};
@@ -126,7 +127,7 @@ Master::Answered Master::Number(const Pending& pending, std::vector<history::Mes
     return {pending.connection, PublishResult::kRepeat, std::nullopt};
   }
   ++instance->entering;
-  numbered->push_back(history::Message::Create(
+  numbered_.push_back(history::Message::Create(
       numbering_.epoch(), numbering_.Next(), now,
       {pending.instance, pending.publish.unique_id, pending.publish.subscribers, pending.body}));
   if (log_.enabled(LogLevel::kDebug)) {
@@ -140,12 +141,12 @@ Master::Answered Master::Number(const Pending& pending, std::vector<history::Mes
 }
 
 // Stores what was numbered, and only then lets anybody see it.
-void Master::Settle(std::vector<history::Message> numbered) {
-  const auto stored = journal_ ? journal_->Append(numbered, node_.history().messages()) : Result<void>();
-  for (const history::Message& message : numbered) --node_.instances().Get(message.instance())->entering;
+void Master::Settle() {
+  const auto stored = journal_ ? journal_->Append(numbered_, node_.history().messages()) : Result<void>();
+  for (const history::Message& message : numbered_) --node_.instances().Get(message.instance())->entering;
   if (stored) {
-    if (!cluster_.empty()) to_push_ = numbered;
-    for (history::Message& message : numbered) node_.Accept(std::move(message), false);
+    if (!cluster_.empty()) to_push_ = numbered_;
+    for (history::Message& message : numbered_) node_.Accept(std::move(message), false);
     return;
   }
   // A repeat of one of these is answered like it, so that it is tried again as well.
@@ -154,8 +155,8 @@ void Master::Settle(std::vector<history::Message> numbered) {
     answer.result = admin::PublishResult::kNotStored;
     answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
   }
-  for (const history::Message& message : numbered) repeats_.Forget(message.instance(), message.unique_id());
-  numbering_.Rewind(numbered.size());
+  for (const history::Message& message : numbered_) repeats_.Forget(message.instance(), message.unique_id());
+  numbering_.Rewind(numbered_.size());
   std::int64_t suppressed = 0;
   if (store_limiter_.Allow(std::chrono::floor<seconds>(Now().time_since_epoch()).count(), &suppressed)) {
     log_.Error("publish_not_stored", {{"status", stored.error().code},

@@ -38,8 +38,8 @@ class Master : public node::Application, private node::Role, private admin::Publ
   };
 
   void OnPublish(server::ConnectionId connection, const std::string& instance, std::string& body) override;
-  Answered Number(const Pending& pending, std::vector<history::Message>* numbered);
-  void Settle(std::vector<history::Message> numbered);
+  Answered Number(const Pending& pending, Time now);
+  void Settle();
   Result<void> OpenJournal();
   void SetPeers();
   static PublishLimits LimitsOf(const config::Settings& settings) {
@@ -74,8 +74,9 @@ class Master : public node::Application, private node::Role, private admin::Publ
   LogLimiter refused_limiter_;
   LogLimiter store_limiter_;
   std::vector<Pending> pending_;
-  std::vector<Answered> answers_;          // to what was committed in this turn
-  std::vector<history::Message> to_push_;  // what was committed in this turn
+  std::vector<history::Message> numbered_;  // by Commit(), between whose calls it is empty
+  std::vector<Answered> answers_;           // to what was committed in this turn
+  std::vector<history::Message> to_push_;   // what was committed in this turn
   node::Node node_;
   PushCluster cluster_;
   http::PreparedResponse receipt_;  // each 200

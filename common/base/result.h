@@ -1,6 +1,7 @@
 // A value or the reason why there is none. Names follow C++23's std::expected, which g++ 12 does not have.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -45,17 +46,16 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   Result() = default;
-  Result(Error error) : error_(std::move(error)), failed_(true) {}  // NOLINT: implicit, as std::expected
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT: implicit, as std::expected
 
-  bool has_value() const { return !failed_; }
+  bool has_value() const { return !error_; }
   explicit operator bool() const { return has_value(); }
 
   // REQUIRES: !has_value().
-  const Error& error() const { return error_; }
+  const Error& error() const { return *error_; }
 
  private:
-  Error error_;
-  bool failed_ = false;
+  std::optional<Error> error_;
 };
 
 }  // namespace aphlict

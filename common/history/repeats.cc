@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <string>
 #include <utility>
-
-#include "common/base/bytes.h"
 
 namespace aphlict::history {
 
@@ -70,10 +67,8 @@ void Repeats::Forget(std::string_view instance, std::string_view unique_id) {
 }
 
 std::uint64_t Repeats::Hash(std::string_view instance, std::string_view unique_id) const {
-  std::string both;
-  AppendBigEndian(both, static_cast<std::uint32_t>(instance.size()));  // so that ("a", "bc") is not ("ab", "c")
-  both.append(instance).append(unique_id);
-  const std::uint64_t hash = SipHash(key_, both);
+  // An instance has a key of its own, so that ("a", "bc") is not ("ab", "c").
+  const std::uint64_t hash = SipHash({key_.k0 ^ SipHash(key_, instance), key_.k1}, unique_id);
   return hash == 0 ? 1 : hash;
 }
 

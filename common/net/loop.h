@@ -70,6 +70,9 @@ class Loop {
   // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
   // been given some already (`uv__io_poll`: as long as each answer is full).
   std::uint64_t turn() const { return turn_; }
+  // When this turn began; outside of one, now. Exact enough for bounds of seconds, and cheaper than the clock, which is
+  // a twentieth of what a delivery costs in user space.
+  Time turn_began() const { return began_ == Time{} ? Now() : began_; }
   // When the turn before this one had written what it wrote.
   Time last_written() const { return last_written_; }
 

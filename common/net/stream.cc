@@ -80,8 +80,8 @@ void Stream::Close() {
 
 void Stream::Write(SharedBytes bytes) {
   if (bytes.empty() || closed_ || ended_) return;
-  if (queue_.empty()) last_progress_ = Now();
   Loop& owner = loop();
+  if (queue_.empty()) last_progress_ = owner.turn_began();
   owner.counters_.unsent += bytes.size();
   queue_.Push(std::move(bytes), owner.spare_chunks_);
   MarkDirty();
@@ -186,7 +186,7 @@ void Stream::Consume(std::size_t sent) {
   owner.counters_.sent += sent;
   owner.counters_.unsent -= sent;
   queue_.Consume(sent, owner.spare_chunks_);
-  if (!queue_.empty()) last_progress_ = Now();
+  if (!queue_.empty()) last_progress_ = owner.turn_began();
 }
 
 void Stream::NotifyWhenDrained() {

@@ -347,14 +347,14 @@ void Node::TakeLimits() {
 bool Node::Accept(history::Message message, bool repeat) {
   history::Instance* instance = instances_.Get(message.instance());
   if (instance == nullptr) return false;
-  if (history_.Add(std::move(message), repeat, Now())) {
+  if (history_.Add(std::move(message), repeat, loop_.turn_began())) {
     ++instance->messages_in;
     ++messages_in_;
   }
   return true;
 }
 
-void Node::AcceptAgain(history::Message message) { history_.Add(std::move(message), true, Now()); }
+void Node::AcceptAgain(history::Message message) { history_.Add(std::move(message), true, loop_.turn_began()); }
 
 void Node::SetReady(bool ready) {
   ready_ = ready;

@@ -122,7 +122,7 @@ class HttpServer::Connection : public net::StreamHandler {
     const bool close = !parser_.head().keep_alive || read_ended_ || !listening();
     stream_->Write(bytes(close, parser_.head().method == "HEAD"));
     parser_.Next();
-    since_ = Now();
+    since_ = server_.loop_.turn_began();
     if (close) return Finish();
     stream_->ResumeReading();
     if (processing_) return;
@@ -223,7 +223,7 @@ class HttpServer::Connection : public net::StreamHandler {
       }
       coming_.remove_prefix(*taken);
       if (!had_head && parser_.state() != http::RequestParser::State::kHead) {
-        since_ = Now();
+        since_ = server_.loop_.turn_began();
         if (forwarded_) CountForwarded();
         if (!stream_) break;
         server_.handler_.OnHead({id_, port_, parser_.head()});

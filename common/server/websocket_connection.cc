@@ -33,7 +33,11 @@ class WebSocketConnection::Receiver : public websocket::ReaderEvents {
 
 WebSocketConnection::WebSocketConnection(net::StreamPtr stream, websocket::Role role, websocket::ReaderPool& pool,
                                          WebSocketHandler& handler)
-    : stream_(std::move(stream)), pool_(pool), handler_(handler), last_heard_(Now()), role_(role) {
+    : stream_(std::move(stream)),
+      pool_(pool),
+      handler_(handler),
+      last_heard_(stream_->loop().turn_began()),
+      role_(role) {
   stream_->SetHandler(this);
 }
 
@@ -83,7 +87,7 @@ void WebSocketConnection::ResumeReading() {
 
 void WebSocketConnection::OnBytes(std::string_view bytes) {
   if (bytes.empty() || !stream_) return;
-  last_heard_ = Now();
+  last_heard_ = stream_->loop().turn_began();
   if (!reader_) {
     reader_ = pool_.Take();
     in_message_since_ = last_heard_;

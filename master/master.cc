@@ -64,7 +64,7 @@ Result<void> Master::OpenJournal() {
   numbering_ = Numbering(journal_->epoch(), journal_->last());
   for (history::Message& message : journal_->TakeMessages()) {
     if (node_.instances().Get(message.instance()) == nullptr) continue;
-    repeats_.Seen(message.instance(), message.unique_id(), message.accepted());
+    repeats_.Seen(repeats_.KeyOf(message.instance(), message.unique_id()), message.accepted());
     node_.history().Add(std::move(message), false, Now());
   }
   return {};
@@ -85,7 +85,8 @@ void Master::OnPublish(server::ConnectionId connection, const std::string& insta
     node_.admin().Count(admin::PublishResult::kInvalid);
     return node_.admin().Respond(connection, http::ErrorResponse(error.code, error.text));
   }
-  pending_.push_back({connection, instance, std::move(body), *std::move(publish)});
+  const history::Repeats::Key key = repeats_.KeyOf(instance, publish->unique_id);
+  pending_.push_back({connection, instance, std::move(body), *std::move(publish), key});
 }
 
 // All publishes of a turn are committed together, in the order in which they came, and answered after that: an answer
@@ -122,7 +123,7 @@ Master::Answered Master::Number(const Pending& pending, Time now) {
   if (instance == nullptr) {
     return {pending.connection, PublishResult::kFull, http::ErrorResponse(503, "too many instances are in use")};
   }
-  if (repeats_.Seen(pending.instance, pending.publish.unique_id, now) ||
+  if (repeats_.Seen(pending.repeat_key, now) ||
       (!cluster_.empty() && cluster_.HasBeenHere(pending.body, limits_.json_depth))) {
     return {pending.connection, PublishResult::kRepeat, std::nullopt};
   }
@@ -155,7 +156,9 @@ void Master::Settle() {
     answer.result = admin::PublishResult::kNotStored;
     answer.refusal = http::ErrorResponse(stored.error().code, stored.error().text);
   }
-  for (const history::Message& message : numbered_) repeats_.Forget(message.instance(), message.unique_id());
+  for (const history::Message& message : numbered_) {
+    repeats_.Forget(repeats_.KeyOf(message.instance(), message.unique_id()));
+  }
   numbering_.Rewind(numbered_.size());
   std::int64_t suppressed = 0;
   if (store_limiter_.Allow(std::chrono::floor<seconds>(Now().time_since_epoch()).count(), &suppressed)) {

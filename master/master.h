@@ -30,6 +30,7 @@ class Master : public node::Application, private node::Role, private admin::Publ
     std::string instance;
     std::string body;
     Publish publish;
+    history::Repeats::Key repeat_key;
   };
   struct Answered {
     server::ConnectionId connection;

@@ -108,7 +108,7 @@ void Repeater::OnMessage(history::Message message) {
   // One that this node has dealt with, and gets again by another way, says nothing about its uniqueID.
   const history::EpochState* known = node_.history().Find(message.epoch());
   if (known != nullptr && message.sequence() <= known->newest) return;
-  const bool repeat = repeats_.Seen(message.instance(), message.unique_id(), Now());
+  const bool repeat = repeats_.Seen(repeats_.KeyOf(message.instance(), message.unique_id()), Now());
   if (repeat) ++repeats_dropped_;
   if (log_.enabled(LogLevel::kDebug)) {
     log_.Debug("message", {{"epoch", message.epoch()},

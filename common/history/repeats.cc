@@ -42,34 +42,33 @@ void Repeats::HashSet::Grow() {
   }
 }
 
-bool Repeats::Seen(std::string_view instance, std::string_view unique_id, Time now) {
-  if (unique_id.empty()) return false;
+Repeats::Key Repeats::KeyOf(std::string_view instance, std::string_view unique_id) const {
+  if (unique_id.empty()) return 0;
+  // An instance has a secret of its own, so that ("a", "bc") is not ("ab", "c").
+  const Key key = std::max<Key>(1, SipHash({key_.k0 ^ SipHash(key_, instance), key_.k1}, unique_id));
+  seen_.Prefetch(key);
+  if (!order_.empty()) seen_.Prefetch(order_.front().second);  // often the next to be forgotten
+  return key;
+}
+
+bool Repeats::Seen(Key key, Time now) {
+  if (key == 0) return false;
   const auto drop_oldest = [this] {
     seen_.Erase(order_.front().second);
     order_.pop_front();
   };
   while (!order_.empty() && now - order_.front().first > age_) drop_oldest();
-  const std::uint64_t hash = Hash(instance, unique_id);
-  if (!seen_.Insert(hash)) return true;
-  order_.emplace_back(now, hash);
+  if (!seen_.Insert(key)) return true;
+  order_.emplace_back(now, key);
   if (order_.size() > most_) drop_oldest();
   return false;
 }
 
-void Repeats::Forget(std::string_view instance, std::string_view unique_id) {
-  if (unique_id.empty()) return;
+void Repeats::Forget(Key key) {
   // It is among the newest: nothing was committed since.
-  const std::uint64_t hash = Hash(instance, unique_id);
-  if (!seen_.Erase(hash)) return;
-  const auto entry =
-      std::find_if(order_.rbegin(), order_.rend(), [&](const auto& each) { return each.second == hash; });
+  if (key == 0 || !seen_.Erase(key)) return;
+  const auto entry = std::find_if(order_.rbegin(), order_.rend(), [&](const auto& each) { return each.second == key; });
   order_.erase(std::next(entry).base());
-}
-
-std::uint64_t Repeats::Hash(std::string_view instance, std::string_view unique_id) const {
-  // An instance has a key of its own, so that ("a", "bc") is not ("ab", "c").
-  const std::uint64_t hash = SipHash({key_.k0 ^ SipHash(key_, instance), key_.k1}, unique_id);
-  return hash == 0 ? 1 : hash;
 }
 
 }  // namespace aphlict::history

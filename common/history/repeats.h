@@ -18,13 +18,17 @@ class Repeats {
  public:
   explicit Repeats(Duration age = seconds(120), std::size_t most = 1'048'576) : age_(age), most_(most) {}
 
-  // Whether this (instance, uniqueID) was seen within the age; remembers it if not. An empty uniqueID is never a
-  // repeat. Past `most`, the oldest is forgotten. What is kept is a keyed 64-bit hash: with a million in the set,
-  // the chance that a new message is taken for a repeat is 1 in 10^13.
-  bool Seen(std::string_view instance, std::string_view unique_id, Time now);
+  // What a (instance, uniqueID) is known by here: a keyed 64-bit hash. With a million in the set, the chance that a new
+  // message is taken for a repeat is 1 in 10^13. 0 for an empty uniqueID, which is never a repeat.
+  using Key = std::uint64_t;
+  // Also fetches the memory where it is looked for, which is in no cache: who can, does something else before Seen().
+  Key KeyOf(std::string_view instance, std::string_view unique_id) const;
+
+  // Whether the key was seen within the age; remembers it if not. Past `most`, the oldest is forgotten.
+  bool Seen(Key key, Time now);
 
   // Takes back what Seen() remembered of a message that has come to nothing.
-  void Forget(std::string_view instance, std::string_view unique_id);
+  void Forget(Key key);
 
   std::size_t size() const { return order_.size(); }
 
@@ -33,6 +37,7 @@ class Repeats {
   // open addressing with linear probing, at most half full.
   class HashSet {
    public:
+    void Prefetch(std::uint64_t hash) const { __builtin_prefetch(&slots_[Home(hash)], 1); }
     // Returns whether `hash` was not there. REQUIRES: it is not 0, which marks an empty slot.
     bool Insert(std::uint64_t hash);
     // Returns whether it was there.
@@ -49,13 +54,11 @@ class Repeats {
     std::size_t size_ = 0;
   };
 
-  std::uint64_t Hash(std::string_view instance, std::string_view unique_id) const;
-
   Duration age_;
   std::size_t most_;
   SipKey key_ = SipKey::Random();
   HashSet seen_;
-  std::deque<std::pair<Time, std::uint64_t>> order_;
+  std::deque<std::pair<Time, Key>> order_;
 };
 
 }  // namespace aphlict::history

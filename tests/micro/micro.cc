@@ -98,7 +98,9 @@ Step PublishParse() {
 Step RepeatsSeen() {
   auto repeats = std::make_shared<history::Repeats>(seconds(120), 10'000);
   auto number = std::make_shared<int>(0);
-  return [repeats, number] { Expect(!repeats->Seen("default", Phid(++*number), Time(seconds(1))), "a repeat"); };
+  return [repeats, number] {
+    Expect(!repeats->Seen(repeats->KeyOf("default", Phid(++*number)), Time(seconds(1))), "a repeat");
+  };
 }
 
 Step MessageCreate() {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "tests/unit/support/messages.h"
 
@@ -12,8 +13,17 @@ namespace {
 
 using testing::At;
 
+class ByName : public Repeats {
+ public:
+  using Repeats::Repeats;
+  bool Seen(std::string_view instance, std::string_view unique_id, Time now) {
+    return Repeats::Seen(KeyOf(instance, unique_id), now);
+  }
+  void Forget(std::string_view instance, std::string_view unique_id) { Repeats::Forget(KeyOf(instance, unique_id)); }
+};
+
 TEST_CASE("the second of two messages with one uniqueID is a repeat") {
-  Repeats repeats;
+  ByName repeats;
   CHECK_FALSE(repeats.Seen("dog", "u1", At(0)));
   CHECK(repeats.Seen("dog", "u1", At(1)));
   CHECK(repeats.Seen("dog", "u1", At(2)));
@@ -27,7 +37,7 @@ TEST_CASE("the second of two messages with one uniqueID is a repeat") {
 }
 
 TEST_CASE("a message without a uniqueID is never a repeat") {
-  Repeats repeats;
+  ByName repeats;
   CHECK_FALSE(repeats.Seen("dog", "", At(0)));
   CHECK_FALSE(repeats.Seen("dog", "", At(0)));
   CHECK(repeats.size() == 0);
@@ -35,7 +45,7 @@ TEST_CASE("a message without a uniqueID is never a repeat") {
 }
 
 TEST_CASE("instance and uniqueID are told apart, not run together") {
-  Repeats repeats;
+  ByName repeats;
   CHECK_FALSE(repeats.Seen("a", "bc", At(0)));
   CHECK_FALSE(repeats.Seen("ab", "c", At(0)));
   CHECK_FALSE(repeats.Seen("", "abc", At(0)));
@@ -45,7 +55,7 @@ TEST_CASE("instance and uniqueID are told apart, not run together") {
 }
 
 TEST_CASE("a uniqueID is forgotten after the age, counted from when it was first seen") {
-  Repeats repeats(seconds(120));
+  ByName repeats(seconds(120));
   CHECK_FALSE(repeats.Seen("dog", "u", At(0)));
   CHECK(repeats.Seen("dog", "u", At(119'000)));
   CHECK(repeats.Seen("dog", "u", At(120'000)));
@@ -61,7 +71,7 @@ TEST_CASE("a uniqueID is forgotten after the age, counted from when it was first
 }
 
 TEST_CASE("past the bound, the oldest is forgotten") {
-  Repeats repeats(seconds(120), 3);
+  ByName repeats(seconds(120), 3);
   for (const char* id : {"a", "b", "c", "d"}) CHECK_FALSE(repeats.Seen("dog", id, At(0)));
   CHECK(repeats.size() == 3);
   CHECK(repeats.Seen("dog", "d", At(1)));
@@ -72,7 +82,7 @@ TEST_CASE("past the bound, the oldest is forgotten") {
 // Enough of them, coming and going, that places in the set are shared, given up and taken again.
 TEST_CASE("of many that come and go, exactly those of the age are remembered") {
   constexpr int kRemembered = 3000;  // ms, of which each has one
-  Repeats repeats{milliseconds(kRemembered)};
+  ByName repeats{milliseconds(kRemembered)};
   for (int i = 0; i < 20'000; ++i) {
     REQUIRE_FALSE(repeats.Seen("dog", std::to_string(i), At(i)));
     const int some = i - i * 7919 % kRemembered;
@@ -84,13 +94,13 @@ TEST_CASE("of many that come and go, exactly those of the age are remembered") {
 }
 
 TEST_CASE("a repeat of the oldest is told although the set is full") {
-  Repeats repeats(seconds(120), 3);
+  ByName repeats(seconds(120), 3);
   for (const char* id : {"a", "b", "c"}) repeats.Seen("dog", id, At(0));
   CHECK(repeats.Seen("dog", "a", At(1)));
 }
 
 TEST_CASE("what came to nothing can be taken back, and is no repeat when it is tried again") {
-  Repeats repeats;
+  ByName repeats;
   for (const char* id : {"a", "b", "c"}) repeats.Seen("dog", id, At(0));
   repeats.Forget("dog", "b");
   CHECK(repeats.size() == 2);

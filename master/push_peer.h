@@ -22,6 +22,7 @@
 #include "common/net/dialer.h"
 #include "common/net/loop.h"
 #include "common/net/stream.h"
+#include "common/net/timer.h"
 #include "common/net/tls_context.h"
 
 namespace aphlict::master {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/history/repeats.h"
+#include "common/net/timer.h"
 #include "common/node/node.h"
 #include "common/node/process.h"
 #include "repeater/upstream_group.h"

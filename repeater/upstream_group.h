@@ -14,6 +14,7 @@
 #include "common/feed/upstream_connection.h"
 #include "common/net/address.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 
 namespace aphlict::repeater {
 

@@ -21,6 +21,7 @@
 #include "common/history/instances.h"
 #include "common/http/origin.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 #include "common/server/http_server.h"
 #include "common/websocket/message_reader.h"
 

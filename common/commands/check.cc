@@ -13,6 +13,7 @@
 #include "common/commands/page.h"
 #include "common/commands/table.h"
 #include "common/commands/tree.h"
+#include "common/net/timer.h"
 
 namespace aphlict::commands {
 

@@ -15,6 +15,7 @@
 #include "common/commands/page.h"
 #include "common/commands/repeats.h"
 #include "common/commands/table.h"
+#include "common/net/timer.h"
 
 namespace aphlict::commands {
 

@@ -11,6 +11,7 @@
 #include "common/commands/phabricator.h"
 #include "common/commands/table.h"
 #include "common/commands/tree.h"
+#include "common/net/timer.h"
 
 namespace aphlict::commands {
 

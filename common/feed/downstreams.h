@@ -18,6 +18,7 @@
 #include "common/history/history.h"
 #include "common/http/head.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 #include "common/server/http_server.h"
 #include "common/server/websocket_connection.h"
 

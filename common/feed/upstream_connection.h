@@ -17,6 +17,7 @@
 #include "common/net/address.h"
 #include "common/net/loop.h"
 #include "common/net/stream.h"
+#include "common/net/timer.h"
 #include "common/net/tls_context.h"
 #include "common/server/websocket_connection.h"
 #include "common/websocket/client_handshake.h"

@@ -9,6 +9,7 @@
 #include "common/base/result.h"
 #include "common/net/address.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 
 namespace aphlict::net {
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/net/stream.h"
+#include "common/net/timer.h"
 
 namespace aphlict::net {
 
@@ -28,12 +29,10 @@ constexpr std::uint64_t kPartsOfTurn = 2;
 // A send leaves nothing of the streams in the caches, so those that come next are fetched while it runs.
 constexpr std::size_t kPrefetched = 2;
 
+constexpr Duration kLingerSweep = milliseconds(250);
+
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
 constexpr std::size_t kMostDropped = 16 * 1024 * 1024;
-
-std::uint64_t ToMilliseconds(Duration duration) {
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, std::chrono::ceil<milliseconds>(duration).count()));
-}
 
 }  // namespace
 
@@ -71,7 +70,8 @@ Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
   prepare_ = MakeHandle<uv_prepare_t>(this, [&](auto* h) { return uv_prepare_init(&loop_, h); });
   check_ = MakeHandle<uv_check_t>(this, [&](auto* h) { return uv_check_init(&loop_, h); });
   idle_ = MakeHandle<uv_idle_t>(this, [&](auto* h) { return uv_idle_init(&loop_, h); });
-  linger_timer_ = MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(&loop_, h); });
+  timers_ = std::make_unique<Timers>(*this);
+  linger_timer_ = std::make_unique<Timer>(*this, [this] { SweepLingering(); });
   uv_prepare_start(prepare_.get(), [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(prepare_.get()));
@@ -86,6 +86,7 @@ Loop::~Loop() {
   check_.reset();
   idle_.reset();
   linger_timer_.reset();
+  timers_.reset();
   // A turn runs the callbacks of what is closed. Some close others, and a signal that was caught has to be read first;
   // a handle that is still watched must not keep a process that wants to end.
   constexpr int kLastTurns = 100;
@@ -97,7 +98,10 @@ Loop::~Loop() {
   }
 }
 
-void Loop::Run() { uv_run(&loop_, UV_RUN_DEFAULT); }
+void Loop::Run() {
+  timers_->SetAlarm();
+  uv_run(&loop_, UV_RUN_DEFAULT);
+}
 
 void Loop::Stop() { uv_stop(&loop_); }
 
@@ -132,6 +136,7 @@ void Loop::EndTurn() {
   }
   dirty_.clear();
   deleted_later_.clear();
+  timers_->SetAlarm();
   ++turn_;
   if (began_ == Time{}) return;
   last_written_ = Now();
@@ -173,16 +178,14 @@ void Loop::Linger(StreamPtr stream, Duration limit) {
   if (stream->spent() || stream->handshaking()) return;
   lingering_.push_back(std::make_unique<LingeringStream>(*this, std::move(stream), Now() + limit));
   lingering_.back()->place = lingering_.size() - 1;
-  if (uv_is_active(reinterpret_cast<uv_handle_t*>(linger_timer_.get())) != 0) return;
-  const auto sweep = [](uv_timer_t* timer) noexcept {
-    auto& loop = *static_cast<Loop*>(timer->data);
-    loop.Enter();
-    const Time now = Now();
-    for (std::size_t i = loop.lingering_.size(); i-- > 0;) {
-      if (loop.lingering_[i]->deadline() <= now) loop.EndLingering(loop.lingering_[i].get());
-    }
-  };
-  uv_timer_start(linger_timer_.get(), sweep, 250, 250);
+  if (!linger_timer_->active()) linger_timer_->Start(kLingerSweep, kLingerSweep);
+}
+
+void Loop::SweepLingering() {
+  const Time now = Now();
+  for (std::size_t i = lingering_.size(); i-- > 0;) {
+    if (lingering_[i]->deadline() <= now) EndLingering(lingering_[i].get());
+  }
 }
 
 void Loop::EndLingering(LingeringStream* done) {
@@ -194,30 +197,8 @@ void Loop::EndLingering(LingeringStream* done) {
     lingering_[place]->place = place;
   }
   lingering_.pop_back();
-  if (lingering_.empty()) uv_timer_stop(linger_timer_.get());
+  if (lingering_.empty()) linger_timer_->Stop();
 }
-
-Timer::Timer(Loop& loop, std::function<void()> work)
-    : work_(std::move(work)),
-      timer_(MakeHandle<uv_timer_t>(this, [&](auto* h) { return uv_timer_init(loop.uv(), h); })) {}
-
-void Timer::Start(Duration delay, Duration repeat) {
-  uv_update_time(timer_->loop);
-  uv_timer_start(
-      timer_.get(),
-      [](uv_timer_t* timer) noexcept {
-        Loop::From(timer->loop).Enter();
-        const auto work = static_cast<Timer*>(timer->data)->work_;  // a copy: the work may destroy the timer
-        work();
-      },
-      ToMilliseconds(delay), ToMilliseconds(repeat));
-}
-
-void Timer::Stop() { uv_timer_stop(timer_.get()); }
-
-void Timer::Unref() { uv_unref(reinterpret_cast<uv_handle_t*>(timer_.get())); }
-
-bool Timer::active() const { return uv_is_active(reinterpret_cast<const uv_handle_t*>(timer_.get())) != 0; }
 
 SignalWatcher::SignalWatcher(Loop& loop, int signal, std::function<void()> work)
     : work_(std::move(work)),

@@ -24,6 +24,8 @@
 namespace aphlict::net {
 
 class Stream;
+class Timer;
+class Timers;
 struct CloseStream;
 
 // What has gone through a loop since its start.
@@ -50,6 +52,7 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   uv_loop_t* uv() { return &loop_; }
+  Timers& timers() { return *timers_; }
   static Loop& From(uv_loop_t* loop) { return *static_cast<Loop*>(loop->data); }
 
   // Sets what step 2 runs. Called at least once a turn.
@@ -117,10 +120,11 @@ class Loop {
   class LingeringStream;
 
   void EndTurn();
+  void SweepLingering();
   void EndLingering(LingeringStream* done);
 
   uv_loop_t loop_;
-  HandlePtr<uv_prepare_t> prepare_;  // ends what timers began, before the loop sleeps
+  HandlePtr<uv_prepare_t> prepare_;  // ends what close callbacks began, before the loop sleeps
   HandlePtr<uv_check_t> check_;      // ends what input began
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;
@@ -146,26 +150,8 @@ class Loop {
   std::unique_ptr<char[]> read_buffer_;
   std::unique_ptr<char[]> scratch_;
   std::vector<std::unique_ptr<LingeringStream>> lingering_;
-  HandlePtr<uv_timer_t> linger_timer_;
-};
-
-// Calls `work` after a time, once or again and again. Owned by whoever needs it; gone means stopped.
-class Timer {
- public:
-  Timer(Loop& loop, std::function<void()> work);
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
-  // `repeat` of zero: once. Starting a started timer starts it anew.
-  void Start(Duration delay, Duration repeat = Duration::zero());
-  void Stop();
-  bool active() const;
-  // A timer that does not by itself keep the loop from ending.
-  void Unref();
-
- private:
-  std::function<void()> work_;
-  HandlePtr<uv_timer_t> timer_;
+  std::unique_ptr<Timers> timers_;
+  std::unique_ptr<Timer> linger_timer_;
 };
 
 // Calls `work` for each delivery of a signal.

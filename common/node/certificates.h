@@ -11,6 +11,7 @@
 #include "common/config/settings.h"
 #include "common/net/file_watcher.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 #include "common/net/tls_context.h"
 
 namespace aphlict::node {

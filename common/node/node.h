@@ -22,6 +22,7 @@
 #include "common/history/history.h"
 #include "common/history/instances.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 #include "common/node/certificates.h"
 
 namespace aphlict::node {

@@ -21,6 +21,7 @@
 #include "common/config/changes.h"
 #include "common/config/load.h"
 #include "common/config/options.h"
+#include "common/net/timer.h"
 #include "common/node/service_manager.h"
 
 namespace aphlict::node {

@@ -11,6 +11,7 @@
 
 #include "common/base/time.h"
 #include "common/net/loop.h"
+#include "common/net/timer.h"
 
 namespace aphlict::node {
 

@@ -21,6 +21,7 @@
 #include "common/net/network.h"
 #include "common/net/proxy_reader.h"
 #include "common/net/stream.h"
+#include "common/net/timer.h"
 #include "common/net/tls_context.h"
 #include "common/server/refusal.h"
 #include "common/server/trusted_proxies.h"

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/net/timer.h"
+
 namespace aphlict::testing {
 
 namespace {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/net/timer.h"
 #include "tests/unit/support/loop.h"
 #include "tests/unit/support/text.h"
 

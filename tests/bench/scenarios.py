@@ -142,14 +142,14 @@ def idle_pings(bench, outcome):
     return outcome
 
 
-@scenario("targeted", "each message to 10 of 10,000 clients, 1 in flight")
+@scenario("targeted", "each message to 10 of 10,000 clients by a PHID of each, 1 in flight")
 def targeted(bench, outcome):
-    sessions = bench.stage(outcome, [Floor, Relay, Nchan, NodeWs, Aphlict], clients=10_000, group_size=10)
-    messages = bench.calibrate(outcome, sessions)
+    sessions = bench.stage(outcome, [Floor, Relay, Nchan, NodeWs, Aphlict], clients=10_000, group_size=10, own=1)
+    messages = bench.calibrate(outcome, sessions, members=10)
     metric = "CPU per message"
 
     def measure(name, session):
-        window = session.publish_window(messages[name])
+        window = session.publish_window(messages[name], members=10)
         cpu_figures(outcome, name, window, metric, window.result["messages"])
         latency_figures(outcome, name, window)
         return window

@@ -49,8 +49,9 @@ struct Floor {
     std::string frame;
     int publisher;
   };
-  std::vector<Pending> pending;  // of this turn, when gathering
-  std::vector<int> dead;         // closed after a fan-out
+  std::vector<Pending> pending;         // of this turn, when gathering
+  std::vector<std::int32_t> addressed;  // by the message that is being published
+  std::vector<int> dead;                // closed after a fan-out
   std::array<char, 1 << 16> buffer{};
 };
 
@@ -220,19 +221,20 @@ void FanOut(Floor& floor, std::int32_t group, std::string_view frame) {
 void OnPublish(Floor& floor, int publisher, std::string_view body) {
   static constexpr std::string_view kSubscribers = "\"subscribers\":[";
   const std::size_t at = body.find(kSubscribers);
-  std::int32_t group = -1;
+  floor.addressed.clear();
   if (at != std::string_view::npos) {
     ForEachText(body, at + kSubscribers.size(), [&](std::string_view phid) {
       const auto found = floor.group_of_phid.find(std::string(phid));
-      if (found != floor.group_of_phid.end()) group = found->second;
+      if (found != floor.group_of_phid.end()) floor.addressed.push_back(found->second);
     });
   }
-  if (group < 0) return Answer(publisher);
-  if (floor.gather) {
-    floor.pending.push_back({group, TextFrame(body), publisher});
+  if (floor.addressed.empty()) return Answer(publisher);
+  const std::string frame = TextFrame(body);
+  if (floor.gather) {  // where messages have one group each
+    floor.pending.push_back({floor.addressed.front(), frame, publisher});
     return;
   }
-  FanOut(floor, group, TextFrame(body));
+  for (const std::int32_t group : floor.addressed) FanOut(floor, group, frame);
   Answer(publisher);
 }
 

@@ -156,7 +156,8 @@ void Generator::SendSubscribe(Client& client, std::uint32_t index) {
   }
   std::string frames;
   if (!population.subscribe.empty()) {
-    std::string phids = Format(R"("%s")", GroupPhid(client.group).c_str());
+    const std::string phid = population.own ? MemberPhid(client.group, client.member) : GroupPhid(client.group);
+    std::string phids = Format(R"("%s")", phid.c_str());
     if (population.everyone) phids += Format(R"(,"%s")", GroupPhid(kEveryone).c_str());
     for (std::uint32_t i = 0; i < population.extra; ++i) {
       phids += Format(R"(,"%s")", UnusedPhid(std::uint64_t{index} * 100'000 + i).c_str());

@@ -61,6 +61,7 @@ std::string Generator::Connect(const Options& options) {
   population.feed = options.Text("kind", "page") == "feed";
   population.reports = population.feed || options.Count("reports", 0) != 0;
   population.tls = options.Count("tls", 0) != 0;
+  population.own = options.Count("own", 0) != 0;
   population.everyone = options.Count("everyone", 0) != 0;
   population.extra = options.Count("extra", 0);
   population.receive_buffer = options.Count("receive_buffer", 0);
@@ -72,6 +73,7 @@ std::string Generator::Connect(const Options& options) {
     Client client;
     client.population = static_cast<std::uint32_t>(populations_.size() - 1);
     client.group = population.feed ? 0 : first_group + (group_size == 0 ? 0 : i / group_size);
+    if (group_size > 0) client.member = i % group_size;
     if (population.tls) client.tls = std::make_unique<Tls>();
     client.stalled = options.Count("stalled", 0) != 0;
     if (groups_.size() <= client.group) groups_.resize(client.group + 1);

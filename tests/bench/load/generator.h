@@ -61,6 +61,7 @@ class Generator {
     bool feed = false;                   // a repeater of protocol.md, and not a page
     bool reports = false;                // says something each second, as a repeater does
     bool tls = false;
+    bool own = false;       // each client has a PHID of its own, in the place of the group's
     bool everyone = false;  // its clients are subscribed to everyone's PHID, too
     std::uint32_t extra = 0;
     std::uint32_t receive_buffer = 0;  // bytes; 0: the kernel's choice
@@ -75,8 +76,9 @@ class Generator {
     bool stalled = false;  // does not read
     std::uint32_t population = 0;
     std::uint32_t group = 0;
-    std::uint32_t next = 0;  // place in its order
-    std::string unread;      // the beginning of a frame, or of the handshake's answer
+    std::uint32_t member = 0;  // of the group
+    std::uint32_t next = 0;    // place in its order
+    std::string unread;        // the beginning of a frame, or of the handshake's answer
     std::unique_ptr<Tls> tls;
   };
 

@@ -25,9 +25,15 @@ void PutNumber(char* field, std::size_t digits, std::uint64_t number) {
 
 std::string GroupPhid(std::uint32_t group) { return Numbered("USER", group); }
 
+std::string MemberPhid(std::uint32_t group, std::uint32_t member) {
+  constexpr std::uint64_t kBehindGroups = 1'000'000'000'000;
+  return Numbered("USER", kBehindGroups + std::uint64_t{group} * 1'000 + member);
+}
+
 std::string UnusedPhid(std::uint64_t number) { return Numbered("TASK", number); }
 
-BodyTemplate::BodyTemplate(std::size_t bytes, const std::string& unique_text) {
+BodyTemplate::BodyTemplate(std::size_t bytes, const std::string& unique_text, std::uint32_t members)
+    : bytes_(bytes), members_(members) {
   std::random_device random;
   std::string unique(kUniqueBytes, '0');
   for (std::size_t i = 0; i + kSequenceDigits < kUniqueBytes; ++i) {
@@ -36,9 +42,9 @@ BodyTemplate::BodyTemplate(std::size_t bytes, const std::string& unique_text) {
   }
   text_ = R"({"sequence":")";
   sequence_at_ = text_.size();
-  text_ += std::string(kSequenceDigits, '0') + R"(","type":"notification","subscribers":[")";
-  phid_at_ = text_.size();
-  text_ += GroupPhid(0) + R"("],"uniqueID":")";
+  text_ += std::string(kSequenceDigits, '0') + R"(","type":"notification","subscribers":[)";
+  phids_at_ = text_.size();
+  text_ += PhidsOf(0) + R"(],"uniqueID":")";
   unique_at_ = text_.size() + kUniqueBytes - kSequenceDigits;
   text_ += unique + R"(","key":")";
   const std::string end = R"("})";
@@ -46,10 +52,20 @@ BodyTemplate::BodyTemplate(std::size_t bytes, const std::string& unique_text) {
   text_ += end;
 }
 
+std::string BodyTemplate::PhidsOf(std::uint32_t group) const {
+  if (members_ == 0) return '"' + GroupPhid(group) + '"';
+  std::string phids;
+  for (std::uint32_t member = 0; member < members_; ++member) {
+    phids += (member == 0 ? "\"" : ",\"") + MemberPhid(group, member) + '"';
+  }
+  return phids;
+}
+
 void BodyTemplate::Make(std::uint32_t sequence, std::uint32_t group, std::string* into) const {
   into->assign(text_);
   PutNumber(into->data() + sequence_at_, kSequenceDigits, sequence);
-  PutNumber(into->data() + phid_at_ + std::strlen("PHID-USER-"), 20, group);
+  const std::string phids = PhidsOf(group);
+  into->replace(phids_at_, phids.size(), phids);
   PutNumber(into->data() + unique_at_, kSequenceDigits, sequence);
 }
 

@@ -24,7 +24,10 @@ double OwnCpuSeconds() {
 void Generator::BeginRun(const Options& options) {
   const std::string text = options.Text("text", "");
   const std::size_t bytes = options.Count("bytes", 300);
-  if (!template_ || template_->bytes() != bytes || !text.empty()) template_.emplace(bytes, text);
+  const std::uint32_t members = options.Count("members", 0);
+  if (!template_ || template_->bytes() != bytes || template_->members() != members || !text.empty()) {
+    template_.emplace(bytes, text, members);
+  }
   if (!text.empty()) next_sequence_ = 1;  // other processes know these messages
   to_everyone_ = options.Text("to", "groups") == "everyone";
   patience_ = static_cast<Nanoseconds>(1e9 * options.Number("patience", 5));

@@ -10,32 +10,6 @@
 
 namespace aphlict {
 
-struct SharedBytes::Buffer {
-  std::uint32_t references;
-  char data[1];  // and on: the buffer is as long as it was asked for
-};
-
-SharedBytes::SharedBytes(const SharedBytes& other)
-    : buffer_(other.buffer_), offset_(other.offset_), length_(other.length_) {
-  if (buffer_ != nullptr) ++buffer_->references;
-}
-
-SharedBytes::SharedBytes(SharedBytes&& other) noexcept
-    : buffer_(std::exchange(other.buffer_, nullptr)),
-      offset_(std::exchange(other.offset_, 0)),
-      length_(std::exchange(other.length_, 0)) {}
-
-SharedBytes& SharedBytes::operator=(SharedBytes other) noexcept {
-  std::swap(buffer_, other.buffer_);
-  std::swap(offset_, other.offset_);
-  std::swap(length_, other.length_);
-  return *this;
-}
-
-SharedBytes::~SharedBytes() {
-  if (buffer_ != nullptr && --buffer_->references == 0) std::free(buffer_);
-}
-
 SharedBytes SharedBytes::Uninitialized(std::size_t size, char** data) {
   assert(size <= std::numeric_limits<std::uint32_t>::max());
   SharedBytes result;
@@ -62,8 +36,6 @@ SharedBytes SharedBytes::Slice(std::size_t offset, std::size_t length) const {
   result.length_ = static_cast<std::uint32_t>(std::min(length, length_ - offset));
   return result;
 }
-
-const char* SharedBytes::data() const { return buffer_ == nullptr ? nullptr : buffer_->data + offset_; }
 
 namespace {
 
@@ -111,15 +83,17 @@ bool IsUtf8(std::string_view text) {
 }
 
 bool IsPlainAscii(std::string_view text) {
-  std::uint64_t marks = 0;
-  std::size_t at = 0;
-  for (; at + 8 <= text.size(); at += 8) {
-    const EightBytes eight(text.data() + at);
-    marks |= eight.Below(0x20) | eight.NotAscii();
+  if (text.size() < 8) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) - 0x20U < 0x60U; });
   }
-  if (marks != 0) return false;
-  return std::all_of(text.begin() + at, text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) - 0x20U < 0x60U; });
+  const auto marks_at = [text](std::size_t at) {
+    const EightBytes eight(text.data() + at);
+    return eight.Below(0x20) | eight.NotAscii();
+  };
+  const std::size_t last = text.size() - 8;
+  std::uint64_t marks = marks_at(last);
+  for (std::size_t at = 0; at < last; at += 8) marks |= marks_at(at);
+  return marks == 0;
 }
 
 }  // namespace aphlict

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -16,10 +17,22 @@ namespace aphlict {
 class SharedBytes {
  public:
   SharedBytes() = default;
-  SharedBytes(const SharedBytes& other);
-  SharedBytes(SharedBytes&& other) noexcept;
-  SharedBytes& operator=(SharedBytes other) noexcept;
-  ~SharedBytes();
+  SharedBytes(const SharedBytes& other) : buffer_(other.buffer_), offset_(other.offset_), length_(other.length_) {
+    if (buffer_ != nullptr) ++buffer_->references;
+  }
+  SharedBytes(SharedBytes&& other) noexcept
+      : buffer_(std::exchange(other.buffer_, nullptr)),
+        offset_(std::exchange(other.offset_, 0)),
+        length_(std::exchange(other.length_, 0)) {}
+  SharedBytes& operator=(SharedBytes other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(offset_, other.offset_);
+    std::swap(length_, other.length_);
+    return *this;
+  }
+  ~SharedBytes() {
+    if (buffer_ != nullptr && --buffer_->references == 0) std::free(buffer_);
+  }
 
   // Copies `bytes`. REQUIRES: less than 4 GiB.
   static SharedBytes Copy(std::string_view bytes) { return Concat(bytes, {}); }
@@ -31,13 +44,17 @@ class SharedBytes {
   // A part of this slice, sharing the buffer. REQUIRES: offset <= size().
   SharedBytes Slice(std::size_t offset, std::size_t length = std::string_view::npos) const;
 
-  const char* data() const;
+  const char* data() const { return buffer_ == nullptr ? nullptr : buffer_->data + offset_; }
   std::size_t size() const { return length_; }
   bool empty() const { return length_ == 0; }
   std::string_view view() const { return {data(), length_}; }
 
  private:
-  struct Buffer;
+  struct Buffer {
+    std::uint32_t references;
+    char data[1];  // and on: the buffer is as long as it was asked for
+  };
+
   Buffer* buffer_ = nullptr;
   std::uint32_t offset_ = 0;
   std::uint32_t length_ = 0;

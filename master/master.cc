@@ -102,7 +102,7 @@ void Master::Commit() {
 
 bool Master::Answer() {
   for (const history::Message& message : std::exchange(to_push_, {})) cluster_.Push(message, limits_.json_depth);
-  for (const Answered& answer : answers_) {
+  for (const Answered& answer : answers_) {  // nothing below commits
     node_.admin().Count(answer.result);
     repeats_dropped_ += answer.result == admin::PublishResult::kRepeat;
     // May bring the next publish of the connection.

@@ -18,8 +18,8 @@ class Repeats {
  public:
   explicit Repeats(Duration age = seconds(120), std::size_t most = 1'048'576) : age_(age), most_(most) {}
 
-  // What a (instance, uniqueID) is known by here: a keyed 64-bit hash. With a million in the set, the chance that a new
-  // message is taken for a repeat is 1 in 10^13. 0 for an empty uniqueID, which is never a repeat.
+  // What an (instance, uniqueID) is known by here: a keyed 64-bit hash. With a million in the set, the chance that a
+  // new message is taken for a repeat is 1 in 10^13. 0 for an empty uniqueID, which is never a repeat.
   using Key = std::uint64_t;
   // Also fetches the memory where it is looked for, which is in no cache: who can, does something else before Seen().
   Key KeyOf(std::string_view instance, std::string_view unique_id) const;

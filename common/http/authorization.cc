@@ -9,9 +9,8 @@ constexpr std::string_view kScheme = "Bearer ";
 }  // namespace
 
 std::optional<std::string_view> BearerToken(const Headers& headers) {
-  const auto [count, first] = headers.FindAll("Authorization");
+  auto [count, value] = headers.FindAll("Authorization");
   if (count != 1) return std::nullopt;
-  std::string_view value = first;
   if (!EqualsIgnoreCase(value.substr(0, kScheme.size()), kScheme)) return std::nullopt;
   value.remove_prefix(kScheme.size());
   const std::size_t begin = value.find_first_not_of(' ');

@@ -29,8 +29,8 @@ std::string& Body::Whole() {
 }
 
 void Body::Clear() {
-  text_ = std::string();
-  pieces_ = {};
+  std::string().swap(text_);  // an assignment would keep its memory
+  std::vector<std::string>().swap(pieces_);
   size_ = 0;
 }
 

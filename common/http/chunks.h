@@ -26,8 +26,11 @@ class ChunkReader {
   // For the next message.
   void Reset() {
     wire_bytes_ = 0;
-    trailers_ = std::string();
+    std::string().swap(trailers_);
   }
+
+  // Bytes that the trailers take.
+  std::size_t memory() const { return trailers_.capacity(); }
 
   // Returns how many bytes were taken: all, unless the message has become complete (Grammar::complete()).
   Result<std::size_t> Feed(std::string_view bytes) {

@@ -106,7 +106,7 @@ void Headers::Mark(std::string_view name, std::string_view value) {
   };
   places_.push_back({place_of(name), static_cast<std::uint32_t>(name.size()), place_of(value),
                      static_cast<std::uint32_t>(value.size())});
-  sizes_ |= MarkOf(name.size());
+  name_sizes_ |= BitOf(name.size());
 }
 
 std::size_t Headers::Search(std::string_view name, std::size_t index) const {

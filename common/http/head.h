@@ -27,22 +27,23 @@ class Headers {
   void Clear() {
     text_.clear();
     places_.clear();
-    sizes_ = 0;
+    name_sizes_ = 0;
   }
   // REQUIRES: less than 4 GiB in all.
   void Add(std::string_view name, std::string_view value);
 
   // Where who reads a head puts its lines, which is without copies: Mark() then tells where in them a header is.
   std::string& text() { return text_; }
+  const std::string& text() const { return text_; }
   // REQUIRES: both are in text().
   void Mark(std::string_view name, std::string_view value);
 
-  // The value of the first header of that name, or nothing. Borrowed until the next Add().
+  // The value of the first header of that name, or nothing. Borrowed until the text changes, as all that follow.
   std::optional<std::string_view> Find(std::string_view name) const;
   std::size_t Count(std::string_view name) const { return FindAll(name).count; }
   struct Found {
     std::size_t count = 0;
-    std::string_view first;  // the value of the first one. Borrowed until the next Add().
+    std::string_view first;  // the value of the first one
   };
   Found FindAll(std::string_view name) const;
   // Whether a comma-separated list in any header of that name has `token`, without regard to case
@@ -50,7 +51,7 @@ class Headers {
   bool HasToken(std::string_view name, std::string_view token) const;
 
   std::size_t size() const { return places_.size(); }
-  // REQUIRES: index < size(). Borrowed until the next Add().
+  // REQUIRES: index < size().
   HeaderView operator[](std::size_t index) const {
     const Place& place = places_[index];
     return {NameOf(place), ValueOf(place)};
@@ -67,14 +68,14 @@ class Headers {
   std::string_view ValueOf(const Place& place) const { return {text_.data() + place.value, place.value_bytes}; }
   // The first at or after `index` that has the name, or size().
   std::size_t Next(std::string_view name, std::size_t index) const {
-    return (sizes_ & MarkOf(name.size())) == 0 ? size() : Search(name, index);
+    return (name_sizes_ & BitOf(name.size())) == 0 ? size() : Search(name, index);
   }
   std::size_t Search(std::string_view name, std::size_t index) const;
-  static std::uint64_t MarkOf(std::size_t size) { return std::uint64_t{1} << size % 64; }
+  static std::uint64_t BitOf(std::size_t size) { return std::uint64_t{1} << size % 64; }
 
   std::string text_;
   std::vector<Place> places_;
-  std::uint64_t sizes_ = 0;  // those that any name has: most of what is asked for is not there
+  std::uint64_t name_sizes_ = 0;  // those that occur: most of what is asked for is not there
 };
 
 struct RequestHead {

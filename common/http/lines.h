@@ -47,7 +47,7 @@ class LineCollector {
   void Begin(LineCheck first_line, std::string* text) {
     first_line_ = first_line;
     text_ = text;
-    if (text_->capacity() > kUsualHead) *text_ = std::string();
+    if (text_->capacity() > kUsualHead) std::string().swap(*text_);
     text_->clear();
     text_->reserve(std::min(limit_, kUsualHead));
     line_ = at_ = 0;
@@ -77,7 +77,6 @@ class LineCollector {
 
   bool complete() const { return complete_; }
   bool empty() const { return text_->empty(); }
-  std::size_t capacity() const { return text_->capacity(); }
   // All lines with the empty one.
   const std::string& text() const { return *text_; }
 

@@ -100,7 +100,7 @@ struct RequestParser::Impl {
   }
 
   void Next() {
-    if (large_head) head = {};
+    if (large_head) std::exchange(head, {});  // an assignment would keep its memory
     head.target.clear();
     head.headers.Clear();
     head.expects_continue = false;
@@ -202,7 +202,10 @@ std::string& RequestParser::body() {
   return impl_->body.Whole();
 }
 
-std::size_t RequestParser::memory() const { return impl_->lines.capacity() + impl_->body.memory(); }
+std::size_t RequestParser::memory() const {
+  return impl_->head.headers.text().capacity() + impl_->head.target.capacity() + impl_->chunks.memory() +
+         impl_->body.memory();
+}
 
 void RequestParser::Next() {
   assert(impl_->state == State::kComplete);

@@ -131,7 +131,7 @@ class SourceStream {
   }
 
   // From `at` on, the first place that needs a substitute, else the end of the text, or of a window that is long
-  // enough: a large text with an error at its beginning costs no more than that.
+  // enough: what comes behind an error is not looked through.
   std::size_t Scan(std::size_t at) {
     const std::size_t enough = at + kWindowBytes;
     while (at < text_.size() && at < enough) {

@@ -1,5 +1,6 @@
 // JSON text in, events out (RFC 8259). Accepts what browsers' JSON.parse accepts, within a depth: lone
-// surrogate escapes and numbers of any size included. Iterative, so that no input can exhaust the stack.
+// surrogate escapes and numbers of any size included. Recursive for a few levels only, so that no input can exhaust the
+// stack.
 #pragma once
 
 #include <cstddef>

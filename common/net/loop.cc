@@ -1,6 +1,5 @@
 #include "common/net/loop.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -98,10 +97,7 @@ Loop::~Loop() {
   }
 }
 
-void Loop::Run() {
-  timers_->SetAlarm();
-  uv_run(&loop_, UV_RUN_DEFAULT);
-}
+void Loop::Run() { uv_run(&loop_, UV_RUN_DEFAULT); }
 
 void Loop::Stop() { uv_stop(&loop_); }
 

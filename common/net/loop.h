@@ -73,8 +73,9 @@ class Loop {
   // Differs from turn to turn. In one turn libuv may ask the kernel for what is ready 48 times, and with it whoever has
   // been given some already (`uv__io_poll`: as long as each answer is full).
   std::uint64_t turn() const { return turn_; }
-  // When this turn began; outside of one, now. Exact enough for bounds of seconds, and cheaper than the clock, which is
-  // a twentieth of what a delivery costs in user space.
+  // When this turn began; outside of one, now. A turn may take long where a disk stands still, so this is for what is
+  // still to be bounded from now on; and it is cheaper than the clock, which would be a twentieth of what a delivery
+  // costs in user space.
   Time turn_began() const { return began_ == Time{} ? Now() : began_; }
   // When the turn before this one had written what it wrote.
   Time last_written() const { return last_written_; }
@@ -124,7 +125,7 @@ class Loop {
   void EndLingering(LingeringStream* done);
 
   uv_loop_t loop_;
-  HandlePtr<uv_prepare_t> prepare_;  // ends what close callbacks began, before the loop sleeps
+  HandlePtr<uv_prepare_t> prepare_;  // ends what else was begun, before the loop sleeps
   HandlePtr<uv_check_t> check_;      // ends what input began
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;

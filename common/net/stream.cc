@@ -121,11 +121,7 @@ void Stream::Flush() {
       sent = 0;
     }
     Consume(static_cast<std::size_t>(sent));
-    if (static_cast<std::size_t>(sent) < total) {
-      blocked_ = true;
-      UpdateInterest();
-      return;
-    }
+    if (static_cast<std::size_t>(sent) < total) return Block();
   }
   AllSent();
 }
@@ -135,10 +131,7 @@ void Stream::FlushEncrypted() {
   while (!queue_.empty()) {
     std::size_t sent = 0;
     const TlsSession::Status status = tls_->Write(NextRecord(), &sent);
-    if (status == TlsSession::Status::kWantsWrite) {
-      blocked_ = true;
-      return UpdateInterest();
-    }
+    if (status == TlsSession::Status::kWantsWrite) return Block();
     if (status != TlsSession::Status::kDone) return End("write: " + tls_->error());
     Consume(sent);
   }
@@ -169,6 +162,14 @@ std::string_view Stream::NextRecord() {
   return slices == 1 ? first : std::string_view(record, size);
 }
 
+// The kernel takes no more for now. It has taken some, or has not been asked since there is something to take: the poll
+// says when there is room.
+void Stream::Block() {
+  blocked_ = true;
+  last_progress_ = Now();
+  UpdateInterest();
+}
+
 void Stream::AllSent() {
   if (!shutdown_) return;
   SendEnd();
@@ -186,7 +187,6 @@ void Stream::Consume(std::size_t sent) {
   owner.counters_.sent += sent;
   owner.counters_.unsent -= sent;
   queue_.Consume(sent, owner.spare_chunks_);
-  if (!queue_.empty()) last_progress_ = owner.turn_began();
 }
 
 void Stream::NotifyWhenDrained() {

@@ -79,7 +79,8 @@ class Stream {
   // Whether nothing can come or go any more: it has failed, or the peer has closed its side and has been sent
   // everything.
   bool spent() const { return ended_ || (read_ended_ && queue_.empty()); }
-  // When the kernel last took some of them. Meaningful while unsent() > 0.
+  // When the kernel last took some of them, or else, to the turn, when the first of them was queued. Meaningful while
+  // unsent() > 0.
   Time last_progress() const { return last_progress_; }
   // Fetches into the cache what these, Write(), and sending look at: the first 80 bytes, which are in two lines.
   void Prefetch() const {
@@ -128,6 +129,7 @@ class Stream {
   void Flush();
   void FlushEncrypted();
   std::string_view NextRecord();
+  void Block();
   void AllSent();
   void SendEnd();
   void Consume(std::size_t sent);

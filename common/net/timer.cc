@@ -24,7 +24,7 @@ Timers::Timers(Loop& loop)
 }
 
 Timers::~Timers() {
-  if (!queue_.empty()) {
+  if (count_ != 0) {
     std::fputs("a timer outlives its loop\n", stderr);
     std::abort();
   }
@@ -47,9 +47,9 @@ void Timers::SetAlarm() {
 void Timers::Ring() {
   loop_.Enter();
   std::uint64_t times = 0;
-  if (read(descriptor_, &times, sizeof(times)) < 0) return;  // set anew since it has rung
+  if (read(descriptor_, &times, sizeof(times)) < 0) return;
   alarm_ = Time::max();
-  // What is started meanwhile is due later than this.
+  // What is started meanwhile is not due before this.
   const Time now = Now();
   while (!queue_.empty() && queue_.begin()->first <= now) queue_.begin()->second->Fire(now);
 }
@@ -63,7 +63,14 @@ void Timers::Keep(int more) {
 }
 
 Timer::Timer(Loop& loop, std::function<void()> work)
-    : timers_(loop.timers()), work_(std::move(work)), place_(timers_.queue_.end()) {}
+    : timers_(loop.timers()), work_(std::move(work)), place_(timers_.queue_.end()) {
+  ++timers_.count_;
+}
+
+Timer::~Timer() {
+  Stop();
+  --timers_.count_;
+}
 
 void Timer::Start(Duration delay, Duration repeat) {
   Stop();

@@ -22,7 +22,7 @@ class Timer;
 class Timers {
  public:
   explicit Timers(Loop& loop);
-  // REQUIRES: there is no timer any more.
+  // REQUIRES: there is no timer any more. Aborts if there is one: somebody leaked it.
   ~Timers();
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
@@ -40,6 +40,7 @@ class Timers {
   Loop& loop_;
   const int descriptor_;
   HandlePtr<uv_poll_t> poll_;
+  std::size_t count_ = 0;
   Queue queue_;               // the active ones, by when they are due
   std::size_t keeping_ = 0;   // how many of them keep the loop from ending
   Time alarm_ = Time::max();  // what the descriptor is set to. It may be too early, which costs a turn
@@ -49,7 +50,7 @@ class Timers {
 class Timer {
  public:
   Timer(Loop& loop, std::function<void()> work);
-  ~Timer() { Stop(); }
+  ~Timer();
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 

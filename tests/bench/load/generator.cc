@@ -68,6 +68,9 @@ std::string Generator::Connect(const Options& options) {
   const std::uint32_t count = options.Count("clients", 1);
   const std::uint32_t group_size = options.Count("group_size", 0);
   const auto first_group = static_cast<std::uint32_t>(options.Count("first_group", 0));
+  if (population.own && (group_size == 0 || group_size > kMostMembers)) {
+    throw Failure(Format("connect: own=1 needs a group_size of 1 to %u", kMostMembers));
+  }
   populations_.push_back(population);
   for (std::uint32_t i = 0; i < count; ++i) {
     Client client;

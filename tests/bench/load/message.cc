@@ -27,7 +27,7 @@ std::string GroupPhid(std::uint32_t group) { return Numbered("USER", group); }
 
 std::string MemberPhid(std::uint32_t group, std::uint32_t member) {
   constexpr std::uint64_t kBehindGroups = 1'000'000'000'000;
-  return Numbered("USER", kBehindGroups + std::uint64_t{group} * 1'000 + member);
+  return Numbered("USER", kBehindGroups + std::uint64_t{group} * kMostMembers + member);
 }
 
 std::string UnusedPhid(std::uint64_t number) { return Numbered("TASK", number); }

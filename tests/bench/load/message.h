@@ -11,7 +11,8 @@ namespace aphlict::bench {
 
 // The PHID that the clients of a group share, 30 characters like any.
 std::string GroupPhid(std::uint32_t group);
-// That of one of them alone, from 0 on. REQUIRES: member < 1,000.
+// That of one of them alone, from 0 on. REQUIRES: member < kMostMembers.
+inline constexpr std::uint32_t kMostMembers = 1'000;
 std::string MemberPhid(std::uint32_t group, std::uint32_t member);
 
 // The group of all clients of all load processes, beside each one's own.

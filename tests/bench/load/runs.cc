@@ -24,12 +24,13 @@ double OwnCpuSeconds() {
 void Generator::BeginRun(const Options& options) {
   const std::string text = options.Text("text", "");
   const std::size_t bytes = options.Count("bytes", 300);
+  to_everyone_ = options.Text("to", "groups") == "everyone";
   const std::uint32_t members = options.Count("members", 0);
+  if (members > kMostMembers || (members > 0 && to_everyone_)) throw Failure("no group has such members");
   if (!template_ || template_->bytes() != bytes || template_->members() != members || !text.empty()) {
     template_.emplace(bytes, text, members);
   }
   if (!text.empty()) next_sequence_ = 1;  // other processes know these messages
-  to_everyone_ = options.Text("to", "groups") == "everyone";
   patience_ = static_cast<Nanoseconds>(1e9 * options.Number("patience", 5));
   for (Population& population : populations_) population.wire = {};
   for (Order& order : groups_) order = {{}, 0, order.clients};

@@ -51,6 +51,14 @@ TEST_CASE("a body that was taken or cleared is empty, and can be used again") {
   CHECK(body.memory() < 100);
   body.Append("next");
   CHECK(body.Whole() == "next");
+
+  body.Append(Long(60'000));
+  body.Clear();  // nobody has taken it
+  CHECK(body.memory() < 100);
+  body.Append(Long(200'000));
+  CHECK(body.Whole().size() == 200'000);
+  body.Clear();
+  CHECK(body.memory() < 100);
 }
 
 }  // namespace

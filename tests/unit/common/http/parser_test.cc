@@ -110,6 +110,44 @@ Outcome::Request One(std::string_view bytes, const ParserLimits& limits = {}) {
   return outcome.requests[0];
 }
 
+TEST_CASE("the memory of a request is that of its head, its body and its trailers, while they come") {
+  RequestParser parser;
+  const std::string head = "POST /" + std::string(3'000, 'p') +
+                           " HTTP/1.1\r\nHost: h\r\nX-A: " + std::string(9'000, 'a') +
+                           "\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const auto feed = [&parser](std::string_view bytes) {
+    const Result<std::size_t> taken = parser.Feed(bytes);
+    REQUIRE(taken);
+    REQUIRE(*taken == bytes.size());
+  };
+  feed(head.substr(0, head.size() - 1));
+  CHECK(parser.memory() >= 12'000);
+  feed(head.substr(head.size() - 1));
+  CHECK(parser.memory() >= 12'000 + 3'000);  // the target has text of its own
+  feed("1388\r\n" + std::string(5'000, 'b') + "\r\n0\r\n");
+  CHECK(parser.memory() >= 12'000 + 3'000 + 5'000);
+  feed("X-T: " + std::string(7'000, 't'));
+  CHECK(parser.memory() >= 12'000 + 3'000 + 5'000 + 7'000);
+  CHECK(parser.memory() < 60'000);
+  feed("\r\n\r\n");
+  parser.Next();
+  CHECK(parser.memory() < 2'000);
+}
+
+// A piece is looked at to the end of a usual head, whatever of it is behind the head.
+TEST_CASE("what follows a head is not taken for a part of it, however long the head is") {
+  for (std::size_t padding = 380; padding < 560; ++padding) {
+    CAPTURE(padding);
+    const std::string head = "GET /" + std::string(padding, 'x') + " HTTP/1.1\r\nHost: h\r\n\r\n";
+    RequestParser parser;
+    const Result<std::size_t> taken = parser.Feed(head + "\x01\n not a head\r");
+    REQUIRE(taken);
+    CHECK(*taken == head.size());
+    CHECK(parser.state() == RequestParser::State::kComplete);
+    CHECK(parser.head().headers.Find("Host") == "h");
+  }
+}
+
 }  // namespace
 
 TEST_CASE("a request without a body is complete with its head") {

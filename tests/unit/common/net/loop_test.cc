@@ -335,11 +335,13 @@ int StatusOfChild(Work work) {
 }
 
 TEST_CASE("a loop whose handles are not all closed aborts at its end") {
+  const auto leak_idle_timer = [](Loop& loop) { new Timer(loop, [] {}); };
   const auto leak_timer = [](Loop& loop) {
     (new Timer(loop, [] {}))->Start(seconds(3600));  // does not keep the process that long
   };
   const auto leak_watcher = [](Loop& loop) { new SignalWatcher(loop, SIGUSR1, [] {}); };
-  for (const std::function<void(Loop&)>& leak : {std::function<void(Loop&)>(leak_timer), {leak_watcher}}) {
+  for (const std::function<void(Loop&)>& leak :
+       {std::function<void(Loop&)>(leak_timer), {leak_idle_timer}, {leak_watcher}}) {
     const int leaked = StatusOfChild([&leak] {
       alarm(20);
       Loop loop;

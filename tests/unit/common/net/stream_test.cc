@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -211,6 +212,22 @@ TEST_CASE("progress is told while something is unsent") {
   connected.ReceiveAtPeer(1'000'000);
   CHECK(connected.stream().unsent() > 0);
   CHECK(connected.stream().last_progress() > stalled_since);
+}
+
+// A disk may hold a turn up for seconds. Whoever is written to after that has not been stalled meanwhile.
+TEST_CASE("a stream's progress begins when it was written to, however long the turn took before") {
+  Connected connected(4096);
+  Time held_up{};
+  connected.loop->SetTurnEnd([&] {
+    if (connected.owner.reads == 0 || held_up != Time{}) return;
+    std::this_thread::sleep_for(milliseconds(100));
+    held_up = Now();
+    connected.owner.stream->Write(Long(1'000'000));
+  });
+  connected.pair.peer.Send("x");
+  REQUIRE(connected.loop.RunUntil([&] { return held_up != Time{}; }));
+  REQUIRE(connected.owner.stream->unsent() > 0);
+  CHECK(connected.owner.stream->last_progress() >= held_up);
 }
 
 TEST_CASE("who waits for room is told once, when all is with the kernel") {

@@ -71,7 +71,11 @@ Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
   idle_ = MakeHandle<uv_idle_t>(this, [&](auto* h) { return uv_idle_init(&loop_, h); });
   timers_ = std::make_unique<Timers>(*this);
   linger_timer_ = std::make_unique<Timer>(*this, [this] { SweepLingering(); });
-  uv_prepare_start(prepare_.get(), [](uv_prepare_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
+  uv_prepare_start(prepare_.get(), [](uv_prepare_t* h) noexcept {
+    auto& loop = *static_cast<Loop*>(h->data);
+    loop.timers_->FireDue();
+    loop.EndTurn();
+  });
   uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(prepare_.get()));
   uv_unref(reinterpret_cast<uv_handle_t*>(check_.get()));

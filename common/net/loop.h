@@ -125,7 +125,7 @@ class Loop {
   void EndLingering(LingeringStream* done);
 
   uv_loop_t loop_;
-  HandlePtr<uv_prepare_t> prepare_;  // ends what else was begun, before the loop sleeps
+  HandlePtr<uv_prepare_t> prepare_;  // fires timers and ends what they began, before the loop sleeps
   HandlePtr<uv_check_t> check_;      // ends what input began
   HandlePtr<uv_idle_t> idle_;        // active while another turn is wanted
   bool again_ = false;

@@ -33,7 +33,7 @@ Timers::~Timers() {
 }
 
 void Timers::SetAlarm() {
-  if (queue_.empty() || queue_.begin()->first >= alarm_) return;
+  if (rung_ || queue_.empty() || queue_.begin()->first >= alarm_) return;
   alarm_ = queue_.begin()->first;
   const auto due = std::max<std::int64_t>(1, alarm_.time_since_epoch().count());  // 0 would turn it off
   constexpr std::int64_t kSecond = 1'000'000'000;
@@ -45,10 +45,15 @@ void Timers::SetAlarm() {
 }
 
 void Timers::Ring() {
-  loop_.Enter();
   std::uint64_t times = 0;
   if (read(descriptor_, &times, sizeof(times)) < 0) return;
   alarm_ = Time::max();
+  rung_ = true;
+}
+
+void Timers::FireDue() {
+  if (!std::exchange(rung_, false)) return;
+  loop_.Enter();
   // What is started meanwhile is not due before this.
   const Time now = Now();
   while (!queue_.empty() && queue_.begin()->first <= now) queue_.begin()->second->Fire(now);

@@ -27,6 +27,9 @@ class Timers {
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
 
+  // Fires those that are due, if the alarm has rung. That is between two turns, and not among the input that came with
+  // it: of what that has begun, the end comes first.
+  void FireDue();
   // To be called before the loop sleeps.
   void SetAlarm();
 
@@ -40,6 +43,7 @@ class Timers {
   Loop& loop_;
   const int descriptor_;
   HandlePtr<uv_poll_t> poll_;
+  bool rung_ = false;
   std::size_t count_ = 0;
   Queue queue_;               // the active ones, by when they are due
   std::size_t keeping_ = 0;   // how many of them keep the loop from ending

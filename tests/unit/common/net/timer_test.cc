@@ -5,10 +5,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/net/loop.h"
+#include "common/net/stream.h"
 #include "tests/unit/support/loop.h"
 
 namespace aphlict::net {
@@ -116,6 +119,44 @@ TEST_CASE("a timer that is due sooner than all others rings in its time") {
   loop->Run();
   CHECK(fired == 1);
   CHECK(Now() - begun < seconds(60));
+}
+
+// A history forgets what is old by a timer, and must not between a message's coming and its fan-out.
+TEST_CASE("a timer that is due together with input fires once that input's turn has ended") {
+  class Reader : public StreamHandler {
+   public:
+    Reader(Loop& loop, int descriptor, std::string& order) : stream(Stream::Adopt(loop, descriptor)), order_(order) {
+      stream->SetHandler(this);
+    }
+    void OnBytes(std::string_view) override { order_ += "read "; }
+    void OnEnd(const std::string&) override {}
+
+    StreamPtr stream;
+
+   private:
+    std::string& order_;
+  };
+  for (const bool timer_first : {true, false}) {  // which the kernel says first
+    CAPTURE(timer_first);
+    TestLoop loop;
+    std::string order;
+    testing::SocketPair pair;
+    Timer timer(loop, [&] { order += "timer "; });
+    if (timer_first) timer.Start(milliseconds(20));
+    loop.Turn();
+    Reader reader(loop, pair.descriptor, order);
+    loop.Turn();
+    if (!timer_first) timer.Start(milliseconds(20));
+    loop.Turn();
+    if (timer_first) std::this_thread::sleep_for(milliseconds(30));
+    pair.peer.Send("x");
+    std::this_thread::sleep_for(milliseconds(30));
+    loop->SetTurnEnd([&] {
+      if (!order.empty() && !order.ends_with("end ")) order += "end ";
+    });
+    for (int i = 0; i < 3; ++i) loop.Turn();
+    CHECK(order == "read end timer end ");
+  }
 }
 
 // What a timer costs is paid when it rings, and not at each wait for input.

@@ -67,6 +67,7 @@ class AphlictPeer:
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
             allow_reuse_address = True
+            request_queue_size = 128  # the others of a mesh may all come at once
 
             def handle_error(self, *_):
                 pass  # a connection that was cut

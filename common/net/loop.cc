@@ -75,6 +75,7 @@ Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
     auto& loop = *static_cast<Loop*>(h->data);
     loop.timers_->FireDue();
     loop.EndTurn();
+    loop.timers_->SetAlarm();
   });
   uv_check_start(check_.get(), [](uv_check_t* h) noexcept { static_cast<Loop*>(h->data)->EndTurn(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(prepare_.get()));
@@ -136,7 +137,6 @@ void Loop::EndTurn() {
   }
   dirty_.clear();
   deleted_later_.clear();
-  timers_->SetAlarm();
   ++turn_;
   if (began_ == Time{}) return;
   last_written_ = Now();

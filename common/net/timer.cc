@@ -33,7 +33,7 @@ Timers::~Timers() {
 }
 
 void Timers::SetAlarm() {
-  if (rung_ || queue_.empty() || queue_.begin()->first >= alarm_) return;
+  if (queue_.empty() || queue_.begin()->first >= alarm_) return;
   alarm_ = queue_.begin()->first;
   const auto due = std::max<std::int64_t>(1, alarm_.time_since_epoch().count());  // 0 would turn it off
   constexpr std::int64_t kSecond = 1'000'000'000;

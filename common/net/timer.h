@@ -30,7 +30,7 @@ class Timers {
   // Fires those that are due, if the alarm has rung. That is between two turns, and not among the input that came with
   // it: of what that has begun, the end comes first.
   void FireDue();
-  // To be called before the loop sleeps.
+  // To be called before the loop sleeps, behind all that may start a timer.
   void SetAlarm();
 
  private:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from authority import P256, RSA, Authority
-from processes import PATIENCE, Failed, Server, children_of, cpu_of, pss_of
+from processes import PATIENCE, Failed, Server, child_of, cpu_of, pss_of
 
 HERE = Path(__file__).resolve().parent
 SUBSCRIBE = '{"command":"subscribe","data":[%P]}'
@@ -285,7 +285,7 @@ class Nchan(Peer):
         )
         server = self.serve("nginx", ["/usr/sbin/nginx", "-p", self.folder, "-c", self.folder / "nginx.conf"])
         wait_for_port(clients)
-        self.watched = {"nginx": children_of(server.pid)[0]}  # the worker
+        self.watched = {"nginx": child_of(server.pid)}  # the worker
 
 
 class Aphlict(Peer):

@@ -5,6 +5,13 @@
 
 namespace aphlict {
 
+// Begins to fetch the line of the cache that `address` lies in, which need not be memory of anybody's.
+inline void FetchLine(const void* address) {
+  __builtin_prefetch(address);
+  // To GCC, a function that does nothing but fetch does nothing at all, and its calls go away.
+  asm volatile("");
+}
+
 // To be called at the `i`-th of `count`, from 0 on. Calls fetch(j) for one that comes some steps later, to fetch its
 // own memory, and fetch_parts(j) for one whose memory is there by then, to fetch what it points to; for the first ones
 // at once.

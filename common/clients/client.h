@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/fetch_ahead.h"
 #include "common/base/time.h"
 #include "common/clients/client_end.h"
 #include "common/clients/command.h"
@@ -51,10 +52,10 @@ class Client : public Subscriber, private server::WebSocketHandler {
   // needs of the client lies in two lines, of which the index fetches the other.
   void PrefetchForDelivery() const { connection_.Prefetch(); }
   void PrefetchForCheck() const {
-    __builtin_prefetch(&place);
+    FetchLine(&place);
     connection_.Prefetch();
-    __builtin_prefetch(&last_ping_);
-    __builtin_prefetch(&unanswered_pings_);
+    FetchLine(&last_ping_);
+    FetchLine(&unanswered_pings_);
   }
   void PrefetchStream() const { connection_.PrefetchStream(); }
 

@@ -77,7 +77,7 @@ class SubscriptionIndex {
       const InlineVector<Subscribers::Place>& places = found->second.places;
       for (std::size_t i = 0; i < places.size(); ++i) {
         const auto fetch_one = [&](std::size_t at) {
-          __builtin_prefetch(&places[at].subscriber->visited_);
+          FetchLine(&places[at].subscriber->visited_);
           fetch(*places[at].subscriber);
         };
         FetchAhead(i, places.size(), fetch_one, [&](std::size_t at) { fetch_parts(*places[at].subscriber); });

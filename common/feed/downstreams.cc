@@ -51,11 +51,11 @@ class Downstreams::Follower : public server::WebSocketHandler {
   // Fetch into the cache what Pump() will look at (FetchAhead).
   void Prefetch() const {
     connection_.Prefetch();
-    __builtin_prefetch(&position_);
+    FetchLine(&position_);
   }
   void PrefetchParts() const {
     connection_.PrefetchStream();
-    if (!sent_.empty()) __builtin_prefetch(&*sent_.begin());
+    if (!sent_.empty()) FetchLine(&*sent_.begin());
   }
 
   // Sends what lies past the follower's position, as far as the window allows.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/fetch_ahead.h"
 #include "common/base/siphash.h"
 #include "common/base/time.h"
 
@@ -37,7 +38,7 @@ class Repeats {
   // open addressing with linear probing, at most half full.
   class HashSet {
    public:
-    void Prefetch(std::uint64_t hash) const { __builtin_prefetch(&slots_[Home(hash)], 1); }
+    void Prefetch(std::uint64_t hash) const { FetchLine(&slots_[Home(hash)]); }
     // Returns whether `hash` was not there. REQUIRES: it is not 0, which marks an empty slot.
     bool Insert(std::uint64_t hash);
     // Returns whether it was there.

@@ -25,9 +25,6 @@ constexpr Duration kReadTime = milliseconds(2);
 // As turn_ counts: before the poll, and after it.
 constexpr std::uint64_t kPartsOfTurn = 2;
 
-// A send leaves nothing of the streams in the caches, so those that come next are fetched while it runs.
-constexpr std::size_t kPrefetched = 2;
-
 constexpr Duration kLingerSweep = milliseconds(250);
 
 // Of a lingering stream's input: more than anybody sends who means to read the answer.
@@ -63,7 +60,7 @@ class Loop::LingeringStream : public StreamHandler {
   std::size_t dropped_ = 0;
 };
 
-Loop::Loop() : read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
+Loop::Loop() : outbox_(counters_), read_buffer_(std::make_unique<char[]>(kReadBufferSize)) {
   if (uv_loop_init(&loop_) != 0) std::abort();  // out of descriptors before anything has begun
   loop_.data = this;
   prepare_ = MakeHandle<uv_prepare_t>(this, [&](auto* h) { return uv_prepare_init(&loop_, h); });
@@ -126,16 +123,7 @@ void Loop::EndTurn() {
   } else {
     uv_idle_stop(idle_.get());
   }
-  // A stream that fails tells its handler, which may write to others: the list can grow on the way.
-  for (std::size_t i = 0; i < dirty_.size(); ++i) {
-    if (i + kPrefetched < dirty_.size() && dirty_[i + kPrefetched] != nullptr) dirty_[i + kPrefetched]->Prefetch();
-    Stream* stream = dirty_[i];
-    if (stream == nullptr) continue;
-    stream->dirty_index_ = Stream::kClean;
-    dirty_[i] = nullptr;
-    stream->Flush();
-  }
-  dirty_.clear();
+  outbox_.SendAll();
   deleted_later_.clear();
   ++turn_;
   if (began_ == Time{}) return;

@@ -2,7 +2,7 @@
 //
 //   1. all input that is ready is read, and its handlers run; what they write is queued on the streams;
 //   2. the node's own end-of-turn work runs (committing publishes, filling feeds);
-//   3. every stream that has something queued sends it, all of it in one gathered write.
+//   3. every stream that has something queued sends it, all of it in one gathered write (Outbox).
 //
 // Nothing waits longer than its turn: no timer delays a message.
 #pragma once
@@ -19,6 +19,7 @@
 #include "common/base/histogram.h"
 #include "common/base/time.h"
 #include "common/net/handle.h"
+#include "common/net/outbox.h"
 #include "common/net/write_queue.h"
 
 namespace aphlict::net {
@@ -145,7 +146,7 @@ class Loop {
   Time round_began_{};
   Time heard_until_{};
   std::function<void()> turn_end_;
-  std::vector<Stream*> dirty_;  // with something queued in this turn; null where the stream has gone since
+  Outbox outbox_;
   WriteQueue::SpareChunks spare_chunks_;
   std::vector<std::shared_ptr<void>> deleted_later_;
   std::unique_ptr<char[]> read_buffer_;

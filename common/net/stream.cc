@@ -69,8 +69,8 @@ void Stream::Close() {
   closed_ = true;
   handler_ = nullptr;
   Loop& owner = loop();
-  if (dirty_index_ != kClean) owner.dirty_[dirty_index_] = nullptr;
-  owner.counters_.unsent -= queue_.bytes();
+  owner.counters_.unsent -= unsent();
+  if (InOutbox()) owner.outbox_.Leave(place_);
   --owner.streams_;
   queue_.Clear();
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_),
@@ -80,18 +80,38 @@ void Stream::Close() {
 
 void Stream::Write(SharedBytes bytes) {
   if (bytes.empty() || closed_ || ended_) return;
-  Loop& owner = loop();
-  if (queue_.empty()) last_progress_ = owner.turn_began();
-  owner.counters_.unsent += bytes.size();
-  queue_.Push(std::move(bytes), owner.spare_chunks_);
-  MarkDirty();
+  loop().counters_.unsent += bytes.size();
+  if (InOutbox()) {
+    QueueSlice();
+  } else if (!blocked_ && !connecting_ && !handshaking_) {
+    if (queue_.empty() && !shutdown_) return EnterOutbox(std::move(bytes));
+    EnterOutbox({});
+  }
+  Queue(std::move(bytes));
 }
 
-void Stream::MarkDirty() {
-  if (dirty_index_ != kClean || blocked_ || connecting_ || handshaking_) return;
-  auto& dirty = loop().dirty_;
-  dirty_index_ = static_cast<std::uint32_t>(dirty.size());
-  dirty.push_back(this);
+void Stream::EnterOutbox(SharedBytes slice) {
+  place_ = loop().outbox_.Enter(this, std::move(slice), tls_ ? -1 : descriptor_);
+}
+
+void Stream::Queue(SharedBytes bytes) {
+  Loop& owner = loop();
+  if (queue_.empty()) last_progress_ = owner.turn_began();
+  queue_.Push(std::move(bytes), owner.spare_chunks_);
+}
+
+// What lies in the outbox does not go alone. REQUIRES: InOutbox().
+void Stream::QueueSlice() {
+  SharedBytes& slice = loop().outbox_.slice(place_);
+  if (!slice.empty()) Queue(std::move(slice));
+}
+
+// Of `bytes`, which were all that there was, the kernel has taken so much, or it is the negative of an errno.
+void Stream::SendRest(const SharedBytes& bytes, ssize_t sent) {
+  Queue(bytes);
+  if (sent > 0) Consume(static_cast<std::size_t>(sent));
+  if (sent < 0 && sent != -EAGAIN && sent != -EINTR) return End("write: " + ErrorText(static_cast<int>(-sent)));
+  Flush();
 }
 
 void Stream::Flush() {
@@ -205,6 +225,7 @@ void Stream::ResumeReading() {
 
 void Stream::ShutdownWhenSent() {
   shutdown_ = true;
+  if (InOutbox()) QueueSlice();
   if (queue_.empty() && !connecting_) SendEnd();
 }
 
@@ -249,9 +270,9 @@ void Stream::OnEvents(int status, int events) {
     if (handshaking_ || (tls_ && tls_->has_rest())) Decrypt();
     if (closed_ || ended_) return;
     // Not at the turn's end like others: the interest in writability must be settled before the next poll.
-    if (dirty_index_ == kClean) Flush();
+    if (!InOutbox()) Flush();
     if (closed_ || ended_) return;
-    const bool drained = notify_drained_ && queue_.empty();
+    const bool drained = notify_drained_ && unsent() == 0;
     if (drained) notify_drained_ = false;
     UpdateInterest();
     if (drained) handler_->OnDrained();
@@ -276,7 +297,7 @@ void Stream::FinishConnecting() {
   connecting_ = false;
   UpdateInterest();
   if (tls_) return Decrypt();  // begins the handshake
-  if (!queue_.empty()) MarkDirty();
+  if (!queue_.empty()) EnterOutbox({});
   handler_->OnConnected();
 }
 
@@ -315,7 +336,7 @@ void Stream::Decrypt() {
     if (status == Status::kWantsWrite) return WaitToDecrypt();
     if (status != Status::kDone) return End(status == Status::kEnd ? "TLS: the peer gave up" : tls_->error());
     handshaking_ = false;
-    if (!queue_.empty()) MarkDirty();
+    if (!queue_.empty()) EnterOutbox({});
     if (!accepted_) handler_->OnConnected();
   }
   Status status = Status::kDone;

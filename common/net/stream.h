@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "common/base/bytes.h"
+#include "common/base/fetch_ahead.h"
 #include "common/base/result.h"
 #include "common/base/time.h"
 #include "common/net/address.h"
@@ -75,17 +76,18 @@ class Stream {
   void Write(std::string_view bytes) { Write(SharedBytes::Copy(bytes)); }
 
   // Bytes queued and not yet taken by the kernel.
-  std::size_t unsent() const { return queue_.bytes(); }
+  std::size_t unsent() const { return queue_.bytes() + (InOutbox() ? loop().outbox_.slice(place_).size() : 0); }
   // Whether nothing can come or go any more: it has failed, or the peer has closed its side and has been sent
   // everything.
-  bool spent() const { return ended_ || (read_ended_ && queue_.empty()); }
+  bool spent() const { return ended_ || (read_ended_ && unsent() == 0); }
   // When the kernel last took some of them, or else, to the turn, when the first of them was queued. Meaningful while
   // unsent() > 0.
-  Time last_progress() const { return last_progress_; }
-  // Fetches into the cache what these, Write(), and sending look at: the first 80 bytes, which are in two lines.
+  Time last_progress() const { return queue_.empty() ? loop().turn_began() : last_progress_; }
+  // Fetches into the cache what unsent(), Write(), and sending look at: the first 56 bytes, which are in two lines at
+  // most.
   void Prefetch() const {
-    __builtin_prefetch(this);
-    __builtin_prefetch(&poll_.loop);
+    FetchLine(this);
+    FetchLine(&poll_.loop);
   }
   // Asks for one OnDrained().
   void NotifyWhenDrained();
@@ -112,7 +114,7 @@ class Stream {
   Loop& loop() const { return Loop::From(poll_.loop); }
 
  private:
-  friend class Loop;
+  friend class Outbox;
   friend struct CloseStream;
 
   Stream(Loop& loop, int descriptor);
@@ -125,9 +127,13 @@ class Stream {
   void ReadOnce();
   void Decrypt();
   void WaitToDecrypt();
-  void MarkDirty();
+  bool InOutbox() const { return loop().outbox_.Has(this, place_); }
+  void EnterOutbox(SharedBytes slice);
+  void Queue(SharedBytes bytes);
+  void QueueSlice();
   void Flush();
   void FlushEncrypted();
+  void SendRest(const SharedBytes& bytes, ssize_t sent);
   std::string_view NextRecord();
   void Block();
   void AllSent();
@@ -136,11 +142,10 @@ class Stream {
   void UpdateInterest();
   void End(const std::string& reason);
 
-  // In this order, all that a write needs is in two lines of the cache: Prefetch().
-  WriteQueue queue_;
+  // In this order, all that a write needs lies together: Prefetch().
+  WriteQueue queue_;  // what the kernel has not taken, and what does not go by the outbox alone
   std::unique_ptr<TlsSession> tls_;
-  Time last_progress_{};
-  std::uint32_t dirty_index_ = kClean;  // its place in Loop::dirty_
+  std::uint32_t place_ = 0;  // in the outbox
   int descriptor_;
   std::uint8_t interest_ = 0;  // the events that poll_ watches
   std::uint8_t round_ = 0;     // in which it has read, where it yields
@@ -157,8 +162,7 @@ class Stream {
   bool handshaking_ : 1 = false;  // of TLS
   uv_poll_t poll_;                // poll_.data is this stream; poll_.loop is at its beginning
   StreamHandler* handler_ = nullptr;
-
-  static constexpr std::uint32_t kClean = 0xffffffff;
+  Time last_progress_{};
 };
 
 }  // namespace aphlict::net

@@ -9,12 +9,7 @@ constexpr std::size_t kMostSpare = 1024;
 }  // namespace
 
 void WriteQueue::Push(SharedBytes slice, SpareChunks& spare) {
-  const bool was_empty = empty();
   bytes_ += static_cast<std::uint32_t>(slice.size());
-  if (was_empty) {
-    first_ = std::move(slice);
-    return;
-  }
   if (!chunks_ || chunks_->last->end == Chunk::kSlots) {
     std::unique_ptr<Chunk> chunk;
     if (spare.empty()) {
@@ -34,14 +29,14 @@ void WriteQueue::Push(SharedBytes slice, SpareChunks& spare) {
 void WriteQueue::Consume(std::size_t bytes, SpareChunks& spare) {
   bytes_ -= static_cast<std::uint32_t>(bytes);
   while (bytes > 0) {
-    SharedBytes& front = Front();
+    SharedBytes& front = chunks_->slots[chunks_->begin];
     if (bytes < front.size()) {
       front = front.Slice(bytes);
       return;
     }
     bytes -= front.size();
     front = SharedBytes();
-    if (&front == &first_ || ++chunks_->begin < chunks_->end) continue;
+    if (++chunks_->begin < chunks_->end) continue;
     std::unique_ptr<Chunk> spent = std::move(chunks_);
     chunks_ = std::move(spent->next);
     if (chunks_) chunks_->last = spent->last;
@@ -51,7 +46,6 @@ void WriteQueue::Consume(std::size_t bytes, SpareChunks& spare) {
 }
 
 void WriteQueue::Clear() {
-  first_ = SharedBytes();
   while (chunks_) chunks_ = std::move(chunks_->next);
   bytes_ = 0;
 }

@@ -1,7 +1,5 @@
-// What a stream has to send: slices of buffers that are shared with others, in order.
-//
-// Most queues hold one slice, for the length of a turn: it is kept in the queue itself, and what comes behind it in
-// chunks, which a loop lends to its queues.
+// What a stream has to send: slices of buffers that are shared with others, in order, in chunks that a loop lends to
+// its queues. Most streams never need one (Outbox).
 #pragma once
 
 #include <cstddef>
@@ -17,7 +15,7 @@ namespace aphlict::net {
 class WriteQueue {
  public:
   struct Chunk {
-    static constexpr std::size_t kSlots = 14;
+    static constexpr std::size_t kSlots = 16;
     SharedBytes slots[kSlots];
     std::uint16_t begin = 0;
     std::uint16_t end = 0;
@@ -34,7 +32,6 @@ class WriteQueue {
   // Calls visit(const SharedBytes&) for each slice in order, until one returns false.
   template <class Visit>
   void ForEach(Visit visit) const {
-    if (!first_.empty() && !visit(first_)) return;
     for (const Chunk* chunk = chunks_.get(); chunk != nullptr; chunk = chunk->next.get()) {
       for (std::size_t i = chunk->begin; i < chunk->end; ++i) {
         if (!visit(chunk->slots[i])) return;
@@ -46,9 +43,6 @@ class WriteQueue {
   void Clear();
 
  private:
-  SharedBytes& Front() { return first_.empty() ? chunks_->slots[chunks_->begin] : first_; }
-
-  SharedBytes first_;              // before all chunks; empty where there are some, it may have been sent
   std::unique_ptr<Chunk> chunks_;  // the first of a list
   std::uint32_t bytes_ = 0;
 };

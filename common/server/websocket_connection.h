@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/base/bytes.h"
+#include "common/base/fetch_ahead.h"
 #include "common/base/time.h"
 #include "common/net/stream.h"
 #include "common/websocket/frame.h"
@@ -57,7 +58,7 @@ class WebSocketConnection : private net::StreamHandler {
 
   std::size_t unsent() const { return stream_ ? stream_->unsent() : 0; }
   // Fetch into the cache what unsent() and SendFrame() look at: first Prefetch(), and once that is there, the other.
-  void Prefetch() const { __builtin_prefetch(&stream_); }
+  void Prefetch() const { FetchLine(&stream_); }
   void PrefetchStream() const {
     if (stream_) stream_->Prefetch();
   }

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -197,6 +198,91 @@ TEST_CASE("what the kernel does not take waits, and goes on when the peer reads"
   }
   CHECK(connected.stream().unsent() == 0);
   CHECK(connected.owner.ended.empty());
+}
+
+TEST_CASE("of many streams each sends what was written to it, however it was written and however little is taken") {
+  std::mt19937 random(1);
+  const auto draw = [&](std::size_t most) { return std::uniform_int_distribution<std::size_t>(0, most)(random); };
+  for (int round = 0; round < 20; ++round) {
+    TestLoop loop;
+    struct One {
+      explicit One(TestLoop& loop) : pair(4096), owner(Stream::Adopt(loop, pair.descriptor)) {}
+      SocketPair pair;
+      Owner owner;
+      std::string written;
+      std::string received;
+    };
+    std::vector<std::unique_ptr<One>> all;
+    for (int i = 0; i < 8; ++i) all.push_back(std::make_unique<One>(loop));
+    const auto turn = [&](std::size_t read) {
+      loop.Turn();
+      for (const auto& one : all) one->received += one->pair.peer.Receive(read);
+    };
+    for (int step = 0; step < 100; ++step) {
+      for (std::size_t writes = draw(12); writes > 0; --writes) {
+        One& one = *all[draw(all.size() - 1)];
+        const std::string bytes(draw(3) > 0 ? draw(300) : draw(8000), static_cast<char>('a' + draw(25)));
+        one.owner.stream->Write(bytes);
+        one.written += bytes;
+      }
+      if (draw(30) == 0) {
+        all[draw(all.size() - 1)] = std::make_unique<One>(loop);  // one leaves with what it has
+      }
+      std::size_t unsent = 0;
+      for (const auto& one : all) {
+        const std::size_t own = one->owner.stream->unsent();
+        REQUIRE(one->received.size() + own <= one->written.size());
+        unsent += own;
+      }
+      REQUIRE(loop->counters().unsent == unsent);
+      turn(draw(6000));
+    }
+    // Whoever is to send no more says so while something is left, or in the turn in which it was written.
+    for (const auto& one : all) {
+      if (draw(1) == 0) continue;
+      one->owner.stream->Write("end");
+      one->written += "end";
+      one->owner.stream->ShutdownWhenSent();
+      if (draw(1) == 0) continue;
+      one->owner.stream->Write("!");
+      one->written += "!";
+    }
+    CHECK(loop.RunUntil([&] {
+      bool complete = true;
+      for (const auto& one : all) {
+        one->received += one->pair.peer.Receive(1 << 16);
+        complete = complete && one->received.size() >= one->written.size();
+      }
+      return complete;
+    }));
+    for (const auto& one : all) CHECK(one->received == one->written);
+    CHECK(loop->counters().unsent == 0);
+  }
+}
+
+TEST_CASE("of those that are sent to at once, one that has failed may end another, and write to a third") {
+  TestLoop loop;
+  std::vector<SocketPair> pairs(10);
+  std::vector<std::unique_ptr<Owner>> owners;
+  for (const SocketPair& pair : pairs) owners.push_back(std::make_unique<Owner>(Stream::Adopt(loop, pair.descriptor)));
+  pairs[2].peer.Reset();
+  pairs[6].peer.Reset();
+  owners[2]->on_end = [&] {
+    owners[1]->stream.reset();
+    owners[5]->stream.reset();
+    for (const int other : {0, 6, 7}) owners[other]->stream->Write("!");
+  };
+  for (const auto& owner : owners) owner->stream->Write("hello");
+  loop.Turn();
+  for (const int gone : {2, 6}) CHECK(owners[gone]->ended == "write: ECONNRESET: connection reset by peer");
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    CAPTURE(i);
+    if (i == 2 || i == 6) continue;
+    const std::string received = pairs[i].peer.Receive();
+    CHECK(received == (i == 5 ? "" : i == 0 || i == 7 ? "hello!" : "hello"));
+    CHECK(owners[i]->ended.empty());
+  }
+  CHECK(loop->counters().unsent == 0);
 }
 
 TEST_CASE("progress is told while something is unsent") {

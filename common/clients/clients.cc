@@ -11,8 +11,8 @@ namespace aphlict::clients {
 
 namespace {
 
-// The sweep looks at each client every two seconds, a part of them at a time. With clients that do nothing but ping, it
-// is a twentieth of what they cost when each is looked at once a second.
+// The sweep looks at each client every two seconds, a part of them at a time: oftener, it is a good part of what
+// clients cost that do nothing but ping (docs/performance.md).
 constexpr Duration kSweepInterval = milliseconds(200);
 constexpr std::size_t kSweepParts = 10;
 constexpr Duration kStandstill = seconds(1);

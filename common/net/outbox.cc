@@ -1,6 +1,7 @@
 #include "common/net/outbox.h"
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <cerrno>
 #include <utility>

@@ -4,8 +4,6 @@
 // theirs: a send leaves little of anything in the caches.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <vector>

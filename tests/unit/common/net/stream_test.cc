@@ -214,10 +214,6 @@ TEST_CASE("of many streams each sends what was written to it, however it was wri
     };
     std::vector<std::unique_ptr<One>> all;
     for (int i = 0; i < 8; ++i) all.push_back(std::make_unique<One>(loop));
-    const auto turn = [&](std::size_t read) {
-      loop.Turn();
-      for (const auto& one : all) one->received += one->pair.peer.Receive(read);
-    };
     for (int step = 0; step < 100; ++step) {
       for (std::size_t writes = draw(12); writes > 0; --writes) {
         One& one = *all[draw(all.size() - 1)];
@@ -235,7 +231,9 @@ TEST_CASE("of many streams each sends what was written to it, however it was wri
         unsent += own;
       }
       REQUIRE(loop->counters().unsent == unsent);
-      turn(draw(6000));
+      const std::size_t read = draw(6000);
+      loop.Turn();
+      for (const auto& one : all) one->received += one->pair.peer.Receive(read);
     }
     // Whoever is to send no more says so while something is left, or in the turn in which it was written.
     for (const auto& one : all) {
